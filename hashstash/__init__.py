@@ -1,0 +1,1 @@
+"""HashStash: stash anything under anything, in any of several engines."""

@@ -1,0 +1,17 @@
+"""Engines by name: where stored rows are kept."""
+
+from hashstash.registry import Registry
+from .base import ETAG, Engine, Place
+
+ENGINES: Registry[Engine] = Registry(
+    "engine",
+    "hashstash.engines",
+    {
+        "pairtree": "hashstash.engines.pairtree:PairtreeEngine",
+        "lmdb": "hashstash.engines.lmdb:LmdbEngine",
+        "sqlite": "hashstash.engines.sqlite:SqliteEngine",
+        "memory": "hashstash.engines.memory:MemoryEngine",
+    },
+)
+
+__all__ = ["ENGINES", "ETAG", "Engine", "Place"]
