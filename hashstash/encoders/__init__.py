@@ -1,6 +1,7 @@
 """Encoders by name: compressors and base64."""
 
 from hashstash.registry import Registry
+
 from .base import Encoder
 
 ENCODERS: Registry[Encoder] = Registry(
