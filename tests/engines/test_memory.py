@@ -1,0 +1,9 @@
+"""The memory engine: the contract, and what only it does."""
+
+from __future__ import annotations
+
+from hashstash.testing.engine import EngineContract
+
+
+class TestMemoryEngine(EngineContract):
+    engine_name = "memory"
