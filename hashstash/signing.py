@@ -16,6 +16,9 @@ from .rows import MAC_BYTES, Buffer, Row
 SHORTEST = 16
 """The fewest bytes a signing key may have."""
 
+_given_here: dict[str, bytes] = {}
+"""The keys given to stashes of this process, by fingerprint, for stashes that are unpickled."""
+
 _PERSON = b"hashstash-row-1"
 
 
@@ -38,9 +41,32 @@ class Keyring:
         self.given = tuple(_checked(key) for key in keys) if keys is not None else None
         if self.given == ():
             raise ConfigurationError("signing_keys is empty: leave it out to use your own secret")
+        self._expected: tuple[str, ...] = ()
+        for key in self.given or ():
+            _given_here[_fingerprint(key)] = key
         self._namespace = _framed(namespace.encode("utf-8", "surrogatepass"))
         self._bases: list[hashlib.blake2b] | None = None
         self._own: hashlib.blake2b | None = None
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return what names the given keys in a pickle, where the keys themselves never go."""
+        return self._expected or tuple(_fingerprint(key) for key in self.given or ())
+
+    @classmethod
+    def recalled(cls, fingerprints: Sequence[str], namespace: str) -> Keyring:
+        """Return the keyring that ``fingerprints`` name.
+
+        The keys are those given to some stash of this process (or of the parent, after a
+        fork), else those of ``HASHSTASH_KEYS``, asked for on first need.
+        """
+        if not fingerprints:
+            return cls(None, namespace)
+        known = [_given_here[name] for name in fingerprints if name in _given_here]
+        if len(known) == len(fingerprints):
+            return cls(known, namespace)
+        made = cls(None, namespace)
+        made._expected = tuple(fingerprints)
+        return made
 
     def mac(self, stored_key: bytes, header: bytes, payload: Buffer) -> bytes:
         """Return the signature of a row."""
@@ -69,6 +95,11 @@ class Keyring:
         if keys is None:
             shared = os.environ.get("HASHSTASH_KEYS", "")
             keys = tuple(_checked(key.strip()) for key in shared.split(",") if key.strip())
+            if self._expected and self._expected[0] not in map(_fingerprint, keys):
+                raise ConfigurationError(
+                    "This stash was pickled in a process that gave it signing_keys, and keys do "
+                    "not travel in pickles: set HASHSTASH_KEYS here to the same keys."
+                )
         self._bases = [self._base(key) for key in keys or (user_secret(),)]
         return self._bases
 
@@ -91,6 +122,10 @@ def _mac(base: hashlib.blake2b, stored_key: bytes, header: bytes, payload: Buffe
     state.update(_framed(stored_key) + _framed(header))
     state.update(payload)
     return state.digest()
+
+
+def _fingerprint(key: bytes) -> str:
+    return hashlib.blake2b(key, digest_size=16, person=b"hashstash-name").hexdigest()
 
 
 def _framed(data: bytes) -> bytes:

@@ -15,6 +15,8 @@ class Serializer(ABC):
     """
 
     name: ClassVar[str]
+    code_only: ClassVar[bool] = False
+    """Whatever it writes needs code to be read back, so that it has no place in a safe stash."""
 
     @abstractmethod
     def dumps(self, value: object) -> bytes:

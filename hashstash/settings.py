@@ -1,0 +1,204 @@
+"""What a stash is made of, as names: resolved once, at construction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from inspect import Parameter, signature
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .encoders.chain import EncoderChain, encoder_names
+from .engines import ENGINES, Engine, Place
+from .errors import ConfigurationError, suggestion
+from .locations import check_dbname, resolve_root
+from .serializers import SERIALIZERS
+
+DEFAULT_ROOT = "default_stash"
+DEFAULT_DBNAME = "main"
+MAX_VALUE_BYTES = 1 << 30
+FILENAME = "data.db"
+
+_IGNORED = frozenset({"is_function_stash", "is_tmp", "filename"})
+"""What ``to_dict`` says beyond what a stash is made from."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The names and options that a stash is composed from; all that it pickles as.
+
+    Attributes:
+        root_dir: absolute folder.
+        dbname: name below it, ``/`` between several.
+        engine: name of the engine.
+        serializer: name of the serializer of new rows.
+        compress: name of the compressor of new rows, or ``raw``.
+        b64: whether new rows are base64 too.
+        append_mode: whether every version is kept.
+        safe: whether rows that need code are refused.
+        durability: ``process`` or ``system``.
+        namespace: what signatures name the stash by.
+        max_value_bytes: the most bytes an encoded value may unfold to.
+        options: the engine's own options.
+    """
+
+    root_dir: str
+    dbname: str
+    engine: str
+    serializer: str
+    compress: str
+    b64: bool
+    append_mode: bool
+    safe: bool
+    durability: str
+    namespace: str
+    max_value_bytes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The names of the encoder chain, in the order of encoding."""
+        return encoder_names(self.compress, b64=self.b64)
+
+    def make_engine(self) -> Engine:
+        """Return the engine, not opened yet."""
+        folder = os.path.join(self.root_dir, *self.dbname.split("/"), self.engine)
+        name = f"{os.path.basename(self.root_dir)}/{self.dbname}"
+        place = Place(folder, name, durability=self.durability)  # type: ignore[arg-type]
+        return ENGINES.load(self.engine)(place, **self.options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a flat dict."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        return {**plain, **self.options}
+
+
+def resolve(given: dict[str, Any]) -> Settings:
+    """Return the settings that arguments, the environment and the defaults give, in that order.
+
+    Args:
+        given: arguments of ``HashStash`` by name; None means not given.
+
+    Raises:
+        UnknownNameError: an engine, serializer or compressor of that name does not exist.
+        MissingDependencyError: one needs a package that is not installed.
+        ConfigurationError: a value cannot be used.
+        TypeError: an option is not known.
+    """
+    root_dir = given.get("root_dir")
+    if isinstance(root_dir, str) and "://" in root_dir:
+        given = _from_url(root_dir, given)
+    take = {name: value for name, value in given.items() if value is not None}
+    root = resolve_root(take.pop("root_dir", DEFAULT_ROOT))
+    dbname = check_dbname(take.pop("dbname", DEFAULT_DBNAME))
+    engine = take.pop("engine", None) or os.environ.get("HASHSTASH_ENGINE") or "pairtree"
+    kind = ENGINES.load(engine)
+    settings = Settings(
+        root,
+        dbname,
+        engine,
+        serializer=_name(take, "serializer", "hashstash"),
+        compress=_compressor(_name(take, "compress", "raw")),
+        b64=_flag(take, "b64", default=False),
+        append_mode=bool(take.pop("append_mode", False)),
+        safe=_flag(take, "safe", default=kind.remote),
+        durability=_name(take, "durability", "process"),
+        namespace=take.pop("namespace", f"{os.path.basename(root)}/{dbname}"),
+        max_value_bytes=take.pop("max_value_bytes", MAX_VALUE_BYTES),
+        options=take,
+    )
+    _check(settings, kind)
+    return settings
+
+
+def _name(take: dict[str, Any], option: str, default: str) -> str:
+    name: str = take.pop(option, None) or os.environ.get(f"HASHSTASH_{option.upper()}") or default
+    return name
+
+
+def _flag(take: dict[str, Any], option: str, *, default: bool) -> bool:
+    if option in take:
+        return bool(take.pop(option))
+    variable = f"HASHSTASH_{option.upper()}"
+    said = os.environ.get(variable)
+    return _truth(variable, said) if said else default
+
+
+def _check(settings: Settings, kind: type[Engine]) -> None:
+    known = _options_of(kind)
+    for option in settings.options:
+        if option not in known:
+            hint = suggestion(option, known | _NAMES)
+            raise TypeError(f"Unknown option {option!r} for engine {settings.engine!r}.{hint}")
+    if SERIALIZERS.load(settings.serializer).code_only and settings.safe:
+        default = f" (the default on {settings.engine})" if kind.remote else ""
+        raise ConfigurationError(
+            f"serializer={settings.serializer!r} runs code to read, and safe=True{default} "
+            "refuses that: use serializer='hashstash', or safe=False with signing_keys."
+        )
+    if settings.durability not in kind.durabilities:
+        raise ConfigurationError(
+            f"The {settings.engine!r} engine cannot give durability={settings.durability!r}; "
+            f"it gives: {', '.join(sorted(kind.durabilities))}."
+        )
+    if not isinstance(settings.max_value_bytes, int) or settings.max_value_bytes < 1:
+        raise ConfigurationError(
+            f"max_value_bytes is a number of bytes, not {settings.max_value_bytes!r}"
+        )
+
+
+_NAMES = frozenset({f.name for f in fields(Settings)} - {"options"} | {"clear", "signing_keys"})
+
+
+def drop_derived(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``to_dict()``'s result without what is not an argument."""
+    return {name: value for name, value in settings.items() if name not in _IGNORED}
+
+
+@lru_cache(maxsize=64)
+def _options_of(engine_class: type[Engine]) -> frozenset[str]:
+    parameters = signature(engine_class).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY)
+
+
+def _compressor(name: str) -> str:
+    EncoderChain(encoder_names(name))  # an unknown name or a missing package shows now
+    return name
+
+
+def _truth(variable: str, text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ConfigurationError(f"{variable} is 1 or 0, not {text!r}")
+
+
+def _from_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` with what the URL says: ``engine://root/dbname?option=value``."""
+    parts = urlsplit(url)
+    said: dict[str, Any] = {"engine": parts.scheme}
+    path = unquote(parts.path)
+    if parts.netloc:
+        said["root_dir"] = unquote(parts.netloc)
+        if path.strip("/"):
+            said["dbname"] = path.strip("/")
+    elif path:
+        said["root_dir"] = path
+    for name, value in parse_qsl(parts.query, strict_parsing=bool(parts.query)):
+        said[name] = _truth(name, value) if name in {"b64", "safe", "append_mode"} else value
+    for name, value in given.items():
+        if name != "root_dir" and value is not None and said.setdefault(name, value) != value:
+            raise ConfigurationError(
+                f"{url!r} says {name}={said[name]!r}, {name}={value!r} another"
+            )
+    return said
+
+
+def check_signing_keys(keys: object) -> Sequence[str | bytes] | None:
+    """Return ``keys`` if it is a list of keys; a single one is a likely slip."""
+    if keys is None or (isinstance(keys, Sequence) and not isinstance(keys, (str, bytes))):
+        return keys
+    raise TypeError(f"signing_keys is a list of keys, not {type(keys).__name__}")

@@ -1,0 +1,321 @@
+"""HashStash: a dict whose items outlive the process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .codec import Codec, key_needs_row
+from .keys import stored_key
+from .locations import shorten_home
+from .mapping import StashMapping
+from .settings import FILENAME, Settings, check_signing_keys, drop_derived, resolve
+from .signing import Keyring
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class EncodedValue(bytes):
+    """A stored row that remembers the stored key it is readable under."""
+
+    stored_key: bytes
+
+    def __new__(cls, row: bytes, stored: bytes) -> Self:
+        """Return ``row`` with the stored key it belongs to."""
+        made = super().__new__(cls, row)
+        made.stored_key = stored
+        return made
+
+
+class HashStash(StashMapping):
+    """A dict whose items outlive the process: any key, any value, in an engine picked by name.
+
+    Constructing a stash touches no file and no server; it opens on first use. It pickles as
+    its settings, and may be used by threads, forks and spawned workers alike.
+
+    Args:
+        root_dir: a bare name (a folder below the user's cache folder, or below
+            ``HASHSTASH_ROOT``), a path, or a URL such as ``"lmdb:///abs/path"`` or
+            ``"sqlite://name"``. Default: ``default_stash``.
+        dbname: a name below the root, ``/`` between several. Default: ``main``.
+        engine: where items are kept: ``pairtree`` (default), ``lmdb``, ``sqlite``,
+            ``memory``, ... (``HASHSTASH_ENGINE``).
+        serializer: how new values become bytes: ``hashstash`` (default), ``pickle`` or
+            ``jsonpickle`` (``HASHSTASH_SERIALIZER``). Earlier values stay readable.
+        compress: ``raw`` (default), ``zlib``, ``gzip``, ``bz2``, ``lzma``, ``lz4``, ``blosc``
+            or ``zstd`` (``HASHSTASH_COMPRESS``).
+        b64: whether new values are base64 too (``HASHSTASH_B64``).
+        append_mode: whether every version of a value is kept.
+        clear: whether to start empty.
+        safe: whether values that need code to be read are refused, signed or not; the default
+            on engines that other machines can write to (``HASHSTASH_SAFE``).
+        signing_keys: secrets of at least 16 bytes shared with other machines, the first to
+            sign and all to verify (``HASHSTASH_KEYS``). Default: a secret of this user.
+        durability: ``process`` (a write survives the death of the process; default) or
+            ``system`` (power loss too), on engines that can (``HASHSTASH_DURABILITY``).
+        namespace: what signatures name the stash by. Default: last part of the root and
+            dbname, so that a stash may be moved to another folder or machine.
+        max_value_bytes: the most bytes an encoded value may unfold to. Default: 1 GiB.
+        **options: the engine's own options.
+
+    Raises:
+        UnknownNameError: an engine, serializer or compressor of that name does not exist.
+        MissingDependencyError: one needs a package that is not installed.
+        ConfigurationError: a value cannot be used.
+        TypeError: an option is not known.
+
+    Example:
+        >>> stash = HashStash("docs_example", engine="memory")
+        >>> stash["cat"] = {"goodness": "good"}
+        >>> stash["cat"]
+        {'goodness': 'good'}
+        >>> stash[{"unhashable", "key"}] = [1, 2, 3]
+        >>> len(stash)
+        2
+    """
+
+    def __init__(
+        self,
+        root_dir: str | os.PathLike[str] | None = None,
+        dbname: str | None = None,
+        engine: str | None = None,
+        *,
+        serializer: str | None = None,
+        compress: str | None = None,
+        b64: bool | None = None,
+        append_mode: bool | None = None,
+        clear: bool = False,
+        safe: bool | None = None,
+        signing_keys: Sequence[str | bytes] | None = None,
+        durability: str | None = None,
+        namespace: str | None = None,
+        max_value_bytes: int | None = None,
+        **options: Any,
+    ) -> None:
+        settings = resolve(
+            {
+                "root_dir": root_dir, "dbname": dbname, "engine": engine,
+                "serializer": serializer, "compress": compress, "b64": b64,
+                "append_mode": append_mode, "safe": safe, "durability": durability,
+                "namespace": namespace, "max_value_bytes": max_value_bytes, **options,
+            }
+        )  # fmt: skip
+        keys = check_signing_keys(signing_keys)
+        self._compose(settings, Keyring(keys, settings.namespace))
+        if clear:
+            self.clear()
+
+    def _compose(self, settings: Settings, keyring: Keyring) -> None:
+        engine = settings.make_engine()
+        codec = Codec(
+            settings.serializer, settings.encoders, keyring=keyring, safe=settings.safe,
+            max_value_bytes=settings.max_value_bytes, where=engine.location,
+        )  # fmt: skip
+        super().__init__(engine, codec, append_mode=settings.append_mode)
+        self._settings = settings
+        self._keyring = keyring
+        self._cleanup: weakref.finalize[Any, Any] | None = None
+
+    # -- other ways to get one --------------------------------------------------------------
+
+    @classmethod
+    def recommended(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return a stash with the fastest good settings: lmdb and lz4.
+
+        Takes the same arguments; those given win. Needs ``pip install 'hashstash[rec]'``.
+        """
+        if len(args) < 3:  # engine is the third
+            kwargs.setdefault("engine", "lmdb")
+        kwargs.setdefault("compress", "lz4")
+        return cls(*args, **kwargs)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the stash that ``to_dict`` described.
+
+        >>> stash = HashStash("docs_example", engine="memory", compress="zlib")
+        >>> HashStash.from_dict(stash.to_dict()) == stash
+        True
+        """
+        return cls(**drop_derived(settings))
+
+    def tmp(self, **changes: Any) -> TemporaryStash:
+        """Return an empty stash of these settings that is removed when you are done with it.
+
+        Args:
+            **changes: settings that differ, ``engine="memory"`` for example.
+
+        Example:
+            >>> with HashStash("docs_example", engine="memory").tmp() as tmp_stash:
+            ...     tmp_stash["key"] = "value"
+            ...     print("key" in tmp_stash)
+            True
+            >>> "key" in tmp_stash
+            False
+        """
+        settings = drop_derived(self.to_dict())
+        if changes.get("engine", self._settings.engine) != self._settings.engine:
+            settings = {k: v for k, v in settings.items() if k not in self._settings.options}
+            settings.pop("safe"), settings.pop("durability")
+        del settings["namespace"]
+        settings["signing_keys"] = self._keyring.given
+        return TemporaryStash(**{**settings, **changes})
+
+    def copy(self) -> TemporaryStash:
+        """Return an independent stash in memory with the same items."""
+        made = self.tmp(engine="memory")
+        made.update(self)
+        return made
+
+    def __or__(self, other: Any) -> TemporaryStash:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        made = self.copy()
+        made.update(other)
+        return made
+
+    def __ror__(self, other: Any) -> TemporaryStash:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        made = self.tmp(engine="memory")
+        made.update(other)
+        made.update(self)
+        return made
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """Where the items are: a path, or a URL without passwords."""
+        return self._engine.location
+
+    @property
+    def is_tmp(self) -> bool:
+        """Whether the stash is removed when you are done with it."""
+        return False
+
+    def size_bytes(self) -> int:
+        """Return about how many bytes the items take where they are kept."""
+        return self._history.size_bytes()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings, as ``from_dict`` takes them; never a signing key."""
+        return {
+            **self._settings.to_dict(),
+            "is_function_stash": False,
+            "is_tmp": self.is_tmp,
+            "filename": FILENAME,
+        }
+
+    def __repr__(self) -> str:
+        return f"{self._engine.title}HashStash({shorten_home(self.path)})"
+
+    def _repr_html_(self) -> str:
+        from .notebook import html_of
+
+        return html_of(self)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, HashStash) and self._settings == other._settings:
+            return True
+        return super().__eq__(other)
+
+    __hash__ = None
+
+    # -- under the hood ---------------------------------------------------------------------
+
+    def encode_key(self, key: Any) -> bytes:
+        """Return the bytes under which ``key`` is stored."""
+        return stored_key(key)[0]
+
+    def decode_key(self, encoded_key: bytes) -> Any:
+        """Return the key that ``encoded_key`` stands for; some are read from their row.
+
+        Raises:
+            KeyError: it is a digest, and no row is there to say of what.
+        """
+        row = self._get(encoded_key) if key_needs_row(encoded_key) else None
+        if row is None and key_needs_row(encoded_key):
+            raise KeyError(encoded_key)
+        return self._codec.decode_key(encoded_key, row)
+
+    def encode_value(self, value: Any) -> bytes:
+        """Return ``value`` serialized, encoded and framed, as it would be stored."""
+        return self._encode(value, b"")
+
+    def decode_value(self, encoded_value: bytes) -> Any:
+        """Return what ``encode_value`` was given, or what ``_values`` and ``_items`` gave."""
+        return self._decode(bytes(encoded_value), getattr(encoded_value, "stored_key", b""))
+
+    def _keys(self) -> Iterator[bytes]:
+        """Yield the stored keys."""
+        return self._engine.keys()
+
+    def _values(self) -> Iterator[EncodedValue]:
+        """Yield the stored rows."""
+        return (row for _, row in self._items())
+
+    def _items(self) -> Iterator[tuple[bytes, EncodedValue]]:
+        """Yield stored keys and rows."""
+        return ((stored, EncodedValue(row, stored)) for stored, row in self._engine.items())
+
+    # -- life -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release files and connections. Safe to call twice; the next use opens again."""
+        self._history.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[Settings, tuple[str, ...]]:
+        return self._settings, self._keyring.fingerprints()
+
+    def __setstate__(self, state: tuple[Settings, tuple[str, ...]]) -> None:
+        settings, fingerprints = state
+        self._compose(settings, Keyring.recalled(fingerprints, settings.namespace))
+
+
+class TemporaryStash(HashStash):
+    """A stash that is removed at the end of its ``with`` block, or with the process.
+
+    Args:
+        **settings: as for ``HashStash``, but ``root_dir`` is made and removed for you.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        settings.pop("root_dir", None)
+        root = tempfile.mkdtemp(prefix="hashstash-")
+        try:
+            super().__init__(root, **{**settings, "dbname": f"tmp/{secrets.token_hex(8)}"})
+        except BaseException:
+            os.rmdir(root)
+            raise
+        # Not the stash itself: what finalize refers to would never be collected.
+        self._cleanup = weakref.finalize(self, _remove, self._history, root, os.getpid())
+
+    @property
+    def is_tmp(self) -> bool:
+        """Whether the stash is removed when you are done with it."""
+        return True
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._cleanup is None:  # unpickled elsewhere: it is not ours to remove
+            self.close()
+        else:
+            self._cleanup()
+
+
+def _remove(engine: Any, root: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child leaves its parent's stash alone
+        engine.destroy()
+        shutil.rmtree(root, ignore_errors=True)
