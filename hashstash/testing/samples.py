@@ -54,18 +54,7 @@ def hostile_keys() -> list[bytes]:
     names = [b"CON", b"nul", b".lock", b"tmp", b"locks", b"entries", b"data.db", b"__proto__"]
     cases = [b"key", b"Key", b"KEY", b"kEY", "stra\u00dfe".encode(), b"STRASSE"]
     blanks = [b"key ", b" key", b"key\n", b"key\r", b"key\0", b"key\0\0", b"\0key", b"key."]
-    codes = [
-        b"%6bey",
-        b"%25",
-        b"%%",
-        b"\\x00",
-        b"6b6579",
-        b"a2V5",
-        b"*",
-        b"key*",
-        b"k?y",
-        b"$where",
-    ]
+    codes = [b"%6bey", b"%25", b"%%", b"\\x00", b"6b6579", b"a2V5", b"key*", b"k?y", b"$where"]
     joined = [b"a:b", b"a::b", b"a:", b":a", b"a|b", b"a\x1fb", b"ab", b"a" * 99, b"a" * 100]
     unicode = ["\u00e9".encode(), "e\u0301".encode(), b"\xc3\x28", b"\xff" * 100, b"\0" * 100]
     return [*every_byte, *paths, *names, *cases, *blanks, *codes, *joined, *unicode]
