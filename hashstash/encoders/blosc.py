@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import blosc2
@@ -17,6 +18,7 @@ SETTINGS = {"codec": blosc2.Codec.LZ4, "clevel": 5, "typesize": TYPE_SIZE, **THR
 MAX_CHUNK = 1 << 30  # blosc counts in 32 bits and does not check
 
 HEADER = 32
+LENGTHS = struct.Struct("<III")  # from byte 4: of the data, of a block, of the chunk
 EXTENDED = 0b101  # in the flags: this header has 32 bytes
 FORMATS = (0, 1)  # in the flags' upper bits: stored, LZ4
 PIPELINE = bytes([0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0])  # shuffle, then LZ4; no options
@@ -63,12 +65,14 @@ class BloscEncoder(Encoder):
 
         Blosc itself would follow a header to code plug-ins, files and uninitialised memory.
         """
-        start = 0
-        while start < len(data) or not start:
+        start, size = 0, MAX_CHUNK
+        while (rest := len(data) - start) or not start:
+            if size != MAX_CHUNK:
+                raise damaged(self.name, f"{rest} bytes follow their end")
             header = data[start : start + HEADER]
             if len(header) < HEADER:
                 raise damaged(self.name, "they end within a header")
-            size, stored = (int.from_bytes(header[at : at + 4], "little") for at in (4, 12))
+            size, block, stored = LENGTHS.unpack_from(header, 4)
             flags = header[2]
             if (
                 flags & EXTENDED != EXTENDED
@@ -78,7 +82,7 @@ class BloscEncoder(Encoder):
                 or header[31] not in (NOT_SPECIAL, ALL_ZEROS)
             ):
                 raise damaged(self.name, "their header asks for what is never written")
-            if not HEADER <= stored <= len(data) - start or size > MAX_CHUNK:
+            if size > MAX_CHUNK or block > max(size, 1) or not HEADER <= stored <= rest:
                 raise damaged(self.name, "a length in their header is impossible")
             yield size, data[start : start + stored]
             start += stored

@@ -42,17 +42,28 @@ class Lz4Encoder(Encoder):
         """Return what was compressed."""
         prefix = data[:PREFIX]
         if prefix == FRAME_FOLLOWS:
-            frame = memoryview(data)[PREFIX:]
-            return decompress(
-                self.name, lz4.frame.LZ4FrameDecompressor(), frame, max_bytes, RuntimeError
-            )
-        size = int.from_bytes(prefix, "little")
-        if size > max_bytes:
-            raise too_large(self.name, max_bytes)
-        if size > MAX_RATIO * len(data):
-            raise damaged(self.name, f"{len(data)} bytes cannot hold the {size} they claim")
+            return self._decode_frame(memoryview(data)[PREFIX:], max_bytes)
+        self._check(int.from_bytes(prefix, "little"), len(data), max_bytes)
         try:
             decoded: bytes = lz4.block.decompress(data)
         except (lz4.block.LZ4BlockError, ValueError) as exc:
             raise damaged(self.name, exc) from exc
         return decoded
+
+    def _decode_frame(self, frame: memoryview, max_bytes: int) -> bytes:
+        """Return what ``frame`` holds; it says its size, or it is not ours."""
+        try:
+            size: int = lz4.frame.get_frame_info(frame)["content_size"]
+        except RuntimeError as exc:
+            raise damaged(self.name, exc) from exc
+        self._check(size, len(frame), max_bytes)
+        # The package takes all the memory it may at once, so it may take what the frame claims.
+        decompressor = lz4.frame.LZ4FrameDecompressor()
+        return decompress(self.name, decompressor, frame, size, RuntimeError)
+
+    def _check(self, size: int, encoded: int, max_bytes: int) -> None:
+        """Refuse a claimed ``size`` that is not allowed, or not possible."""
+        if size > max_bytes:
+            raise too_large(self.name, max_bytes)
+        if size > MAX_RATIO * encoded:
+            raise damaged(self.name, f"{encoded} bytes cannot hold the {size} they claim")

@@ -51,6 +51,8 @@ class ZstdEncoder(Encoder):
             raise too_large(self.name, max_bytes)
         if size > MAX_RATIO * len(data):
             raise damaged(self.name, f"{len(data)} bytes cannot hold the {size} they claim")
+        if size == 0 and data != self.encode(b""):
+            raise damaged(self.name, "they claim to be empty")  # the package would look no further
         try:
             return CONTEXTS.decompressor.decompress(data, allow_extra_data=False)
         except zstandard.ZstdError as exc:
