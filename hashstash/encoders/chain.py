@@ -12,6 +12,7 @@ from .base import Buffer
 RAW = "raw"
 TEXT = "b64"
 SLACK = 1 << 16
+MAX_LENGTH = 4  # each encoder more may double what decoding holds in memory on the way
 
 
 def encoder_names(compress: str | None = RAW, *, b64: bool = False) -> tuple[str, ...]:
@@ -49,9 +50,11 @@ class EncoderChain:
     """Encode in order, decode in reverse.
 
     Args:
-        names: the encoders' names, in the order they are applied; none: bytes stay as they are.
+        names: the encoders' names, in the order they are applied, at most four; none: bytes stay
+            as they are.
 
     Raises:
+        ConfigurationError: there are more than four.
         UnknownNameError: no encoder has one of these names.
         MissingDependencyError: one of them needs a package that is not installed.
 
@@ -68,6 +71,8 @@ class EncoderChain:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = tuple(names)
+        if len(self.names) > MAX_LENGTH:
+            raise ConfigurationError(f"A chain has at most {MAX_LENGTH} encoders, not {self.names}")
         encoders = [ENCODERS.load(name)() for name in self.names]
         self._encode = tuple(encoder.encode for encoder in encoders)
         # What an encoder made may be larger than what it was given, so what is decoded on the

@@ -47,6 +47,11 @@ def test_an_unknown_encoder_is_an_error() -> None:
         EncoderChain(("lz4", "rot13"))
 
 
+def test_a_chain_cannot_grow_without_bound() -> None:
+    with pytest.raises(ConfigurationError, match="at most 4"):
+        EncoderChain(("lz4",) * 5)
+
+
 def test_no_encoders_change_nothing() -> None:
     chain, data = EncoderChain(), b"cat"
     view = memoryview(data)
