@@ -21,6 +21,15 @@ DEFAULT_DBNAME = "main"
 MAX_VALUE_BYTES = 1 << 30
 FILENAME = "data.db"
 
+_SERVERS = {
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "mongodb": "mongo",
+    "s3": "s3",
+}
+"""What the URL of a server begins with (up to a ``+``), and the engine that uses it."""
+
 _IGNORED = frozenset({"is_function_stash", "is_tmp", "filename"})
 """What ``to_dict`` says beyond what a stash is made from."""
 
@@ -107,7 +116,7 @@ def resolve(given: dict[str, Any]) -> Settings:
         durability=_name(take, "durability", "process"),
         namespace=take.pop("namespace", f"{os.path.basename(root)}/{dbname}"),
         max_value_bytes=take.pop("max_value_bytes", MAX_VALUE_BYTES),
-        options=take,
+        options=kind.complete(take),
     )
     _check(settings, kind)
     return settings
@@ -178,6 +187,9 @@ def _truth(variable: str, text: str) -> bool:
 
 def _from_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return ``given`` with what the URL says: ``engine://root/dbname?option=value``."""
+    server = _SERVERS.get(url.partition("://")[0].lower().partition("+")[0])
+    if server is not None:
+        return _from_server_url(url, server, given)
     parts = urlsplit(url)
     said: dict[str, Any] = {"engine": parts.scheme}
     path = unquote(parts.path)
@@ -189,11 +201,28 @@ def _from_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
         said["root_dir"] = path
     for name, value in parse_qsl(parts.query, strict_parsing=bool(parts.query)):
         said[name] = _truth(name, value) if name in {"b64", "safe", "append_mode"} else value
+    return _joined(repr(url), said, given)
+
+
+def _from_server_url(url: str, engine: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return ``given`` with the server's URL as an option; ``#root/dbname`` names the stash."""
+    address, _, name = url.partition("#")
+    said: dict[str, Any] = {"engine": engine, "url": address}
+    root, _, dbname = unquote(name).partition("/")
+    if root:
+        said["root_dir"] = root
+    if dbname:
+        said["dbname"] = dbname
+    return _joined("The URL", said, given)  # not the URL itself: it may have a password
+
+
+def _joined(source: str, said: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
-        if name != "root_dir" and value is not None and said.setdefault(name, value) != value:
-            raise ConfigurationError(
-                f"{url!r} says {name}={said[name]!r}, {name}={value!r} another"
-            )
+        if name == "root_dir" or value is None:
+            continue
+        if said.setdefault(name, value) != value:
+            shown = "" if name == "url" else f": {said[name]!r} and {value!r}"
+            raise ConfigurationError(f"{source} and {name}= contradict each other{shown}")
     return said
 
 

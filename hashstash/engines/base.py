@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from hashstash.errors import EngineError
 
@@ -75,6 +75,14 @@ class Engine(ABC):
 
     def __init__(self, place: Place) -> None:
         self.place = place
+
+    @classmethod
+    def complete(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a stash with those that the environment decides.
+
+        Called once, where a stash is constructed; what it returns is what the stash pickles.
+        """
+        return options
 
     @property
     @abstractmethod
