@@ -1,0 +1,5 @@
+from hashstash.testing.engine import EngineContract
+
+
+class TestPairtreeEngine(EngineContract):
+    engine_name = "pairtree"
