@@ -1,0 +1,42 @@
+"""``python -m hashstash``, also installed as ``hashstash``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="hashstash", description="A dict whose items outlive the process."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", dest="command")
+    from .demo.run import add_arguments, run
+
+    demo = commands.add_parser(
+        "demo",
+        help="analyse Python's own library, stash the results, and read them again",
+        description="Analyse every module of the running Python's standard library and stash each "
+        "result; then do it again, and prove that nothing was computed.",
+    )
+    add_arguments(demo)
+    options = parser.parse_args(arguments)
+    if options.command == "demo":
+        return run(options)
+    parser.print_help()
+    return 0
+
+
+def _version() -> str:
+    try:
+        return f"hashstash {version('hashstash')}"
+    except PackageNotFoundError:  # run from its source, not installed
+        return "hashstash, not installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The demo: analyse every module of Python's own library, stash the results, read them again."""
