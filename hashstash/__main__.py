@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+
+PIPE_CLOSED = 141  # what the shell says of a program that this ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,10 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_arguments(demo)
     options = parser.parse_args(arguments)
-    if options.command == "demo":
-        return run(options)
-    parser.print_help()
-    return 0
+    try:
+        if options.command == "demo":
+            return run(options)
+        parser.print_help()
+        return 0
+    except BrokenPipeError:  # who reads us has seen enough: `hashstash demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
 
 
 def _version() -> str:
