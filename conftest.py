@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["servers.fixtures"]
+
 FOLDERS = {
     "HOME": "home",
     "XDG_CACHE_HOME": "cache",
