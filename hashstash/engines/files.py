@@ -75,6 +75,35 @@ def kind(mode: int) -> str:
     return next((name for test, name in names if test(mode)), "a device")
 
 
+def regular_size(fd: int) -> int:
+    """Return the size of an open file.
+
+    Raises:
+        NotOursError: it is a pipe, a folder or the like.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotOursError(f"it is {kind(status.st_mode)}")
+    return status.st_size
+
+
+def read_whole(fd: int) -> bytes:
+    """Return all of an open file, copied once.
+
+    Raises:
+        NotOursError: it is a pipe, a folder or the like.
+    """
+    size = regular_size(fd)
+    data = os.read(fd, size)
+    if len(data) == size:
+        return data
+    parts = [data]  # one call to the system reads no more than 2 GiB
+    while parts[-1]:
+        size -= len(parts[-1])
+        parts.append(os.read(fd, size))
+    return b"".join(parts)
+
+
 def write_whole(fd: int, data: bytes) -> None:
     """Write all of ``data``, however many calls it takes."""
     written = os.write(fd, data)
@@ -108,6 +137,21 @@ def flush_folders_above(path: str) -> None:
         except PermissionError:
             return  # not ours, so we did not make what is in it either
         path = above
+
+
+def size_of_files(path: str) -> int:
+    """Return the sum of the sizes of the files right in a folder; 0 if it is not there."""
+    total = 0
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+    except FileNotFoundError:
+        return 0
+    return total
 
 
 def remove_tree(path: str) -> None:

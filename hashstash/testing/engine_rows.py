@@ -142,7 +142,7 @@ class RowTests:
         assert engine.count() == 8
 
     def test_clear(self, engine: Engine) -> None:
-        engine.put_many([(b"k%d" % n, b"row") for n in range(1200)])
+        engine.put_many([(b"k%d" % n, b"row") for n in range(1100)])
         engine.clear()
         assert engine.count() == 0
         assert list(engine.keys()) == []
