@@ -16,7 +16,7 @@ from hashstash.errors import CorruptRowError
 
 from .encode import PLAIN_DEPTH
 from .items import ESCAPE, double, int_body
-from .plain import MAX_FRACTION_BYTES, PATH_KINDS, ZONE_NAME
+from .plain import MAX_FRACTION_BYTES, PATH_KINDS, decimal_text, is_zone_name
 
 _STR, _BYTES = b"sb"
 
@@ -283,7 +283,7 @@ def _zone_info(body: bytes) -> object:
     from zoneinfo import ZoneInfo
 
     name = _text(body)
-    if not ZONE_NAME.fullmatch(name):
+    if not is_zone_name(name):
         _refuse(f"{name!r} names no time zone")
     try:
         return ZoneInfo(name)
@@ -297,8 +297,6 @@ def _zone_info(body: bytes) -> object:
 
 def _decimal(body: bytes) -> object:
     from decimal import Decimal
-
-    from .plain import decimal_text
 
     found = _decimal_of(body.decode("ascii"), Decimal)
     if decimal_text(found) != body:

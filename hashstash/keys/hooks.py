@@ -9,7 +9,6 @@ from hashstash.errors import ConfigurationError
 
 from .encode import BUILTINS, Encoder, Handler, Steps, UnstableError, forget_handlers
 from .items import SCALARS
-from .names import class_item
 
 T = TypeVar("T")
 
@@ -64,6 +63,8 @@ def handler_for(kind: type) -> Handler | None:
 
 
 def _standing_in(function: Callable[[Any], object]) -> Handler:
+    from .names import class_item  # not needed until an object is met
+
     def steps(value: object, encoder: Encoder) -> Steps:
         name = yield from class_item(type(value), encoder)
         stand_in = function(value)

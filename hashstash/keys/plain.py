@@ -6,7 +6,6 @@ type can only be met where its module is loaded.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from struct import pack
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 PATH_KINDS = ("Path", "PurePosixPath", "PureWindowsPath")
 """How a path's first byte counts them. Concrete paths are one kind on every system."""
 
-ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,64}(/[A-Za-z0-9_+-]{1,64}){0,3}")
-"""What a time zone may be called: a name, and not a way out of the folder of zones."""
-
 MAX_FRACTION_BYTES = 1024
 """Longer numerators and denominators are not reduced again when a key is read."""
 
@@ -46,10 +42,20 @@ def _timezone(value: timezone) -> bytes:
     return item(b"o", _timedelta(offset) + b"".join(map(str_item, name)))
 
 
+def is_zone_name(name: str) -> bool:
+    """Tell whether a time zone may be called so: a name, and not a way out of the zones' folder."""
+    return len(name) <= 100 and all(
+        part.isascii() and part.translate(_ZONE_MARKS).isalnum() for part in name.split("/")
+    )
+
+
+_ZONE_MARKS = dict.fromkeys(map(ord, "_-+"), "0")
+
+
 def _zone_info(value: ZoneInfo, encoder: Encoder) -> bytes:
     if value.key is None:
         raise UnstableError("because it was read from a file and has no name")
-    if not ZONE_NAME.fullmatch(value.key):
+    if not is_zone_name(value.key):
         return encoder.opaque("zone", str_item(value.key))
     return item(b"Z", text(value.key))
 
