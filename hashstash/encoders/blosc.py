@@ -14,7 +14,7 @@ from .bounded import damaged, too_large
 # survive a fork. A type size of 8 is what 64-bit numbers want.
 TYPE_SIZE = 8
 THREADS = {"nthreads": 1}
-SETTINGS = {"codec": blosc2.Codec.LZ4, "clevel": 5, "typesize": TYPE_SIZE, **THREADS}
+SETTINGS = {"codec": blosc2.Codec.LZ4, "clevel": 5, **THREADS}
 MAX_CHUNK = 1 << 30  # blosc counts in 32 bits and does not check
 
 HEADER = 32
@@ -23,6 +23,15 @@ EXTENDED = 0b101  # in the flags: this header has 32 bytes
 FORMATS = (0, 1)  # in the flags' upper bits: stored, LZ4
 PIPELINE = bytes([0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0])  # shuffle, then LZ4; no options
 NOT_SPECIAL, ALL_ZEROS = 0x00, 0x10
+
+
+def _compress(data: Buffer) -> bytes:
+    """Return ``data`` as one chunk."""
+    chunk: bytes = blosc2.compress2(data, typesize=TYPE_SIZE, **SETTINGS)
+    if chunk[-1] == ALL_ZEROS and len(chunk) == HEADER and len(data) % TYPE_SIZE:
+        # Up to 4.3 at least, Blosc does not read back zeros that end within an item.
+        chunk = blosc2.compress2(data, typesize=1, **SETTINGS)
+    return chunk
 
 
 class BloscEncoder(Encoder):
@@ -41,13 +50,10 @@ class BloscEncoder(Encoder):
     def encode(self, data: Buffer) -> bytes:
         """Return ``data`` compressed."""
         if len(data) <= MAX_CHUNK:
-            encoded: bytes = blosc2.compress2(data, **SETTINGS)
-            return encoded
+            return _compress(data)
         view = memoryview(data)
         starts = range(0, len(data), MAX_CHUNK)
-        return b"".join(
-            blosc2.compress2(view[start : start + MAX_CHUNK], **SETTINGS) for start in starts
-        )
+        return b"".join(_compress(view[start : start + MAX_CHUNK]) for start in starts)
 
     def decode(self, data: Buffer, *, max_bytes: int) -> bytes:
         """Return what was compressed."""
@@ -77,7 +83,7 @@ class BloscEncoder(Encoder):
             if (
                 flags & EXTENDED != EXTENDED
                 or flags >> 5 not in FORMATS
-                or header[3] != TYPE_SIZE
+                or header[3] not in (1, TYPE_SIZE)
                 or header[16:31] != PIPELINE
                 or header[31] not in (NOT_SPECIAL, ALL_ZEROS)
             ):

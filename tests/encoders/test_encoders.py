@@ -226,7 +226,7 @@ def test_blosc_believes_no_length(field: int, size: int) -> None:
     ("at", "value"),
     [
         (2, 0xC5),  # a codec that is a plug-in
-        (3, 1),  # another type size
+        (3, 4),  # another type size
         (16, 35),  # a filter that is a plug-in
         (21, 160),  # a filter that a user registered
         (22, 38),  # a codec that is a plug-in
@@ -240,6 +240,12 @@ def test_blosc_takes_no_chunk_that_we_do_not_write(at: int, value: int) -> None:
     error = refused("blosc", blosc_chunk(at, "B", value), MEGABYTE)
     assert isinstance(error, CorruptRowError)
     assert "never written" in str(error)
+
+
+@pytest.mark.parametrize("size", range(130))
+def test_blosc_reads_back_zeros_of_any_length(size: int) -> None:
+    encoder = ENCODERS.load("blosc")()
+    assert encoder.decode(encoder.encode(bytes(size)), max_bytes=size) == bytes(size)
 
 
 def test_blosc_bombs_in_many_chunks_are_added_up() -> None:
