@@ -6,6 +6,8 @@ ENGINE ?= pairtree
 ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXTRAS := $(shell sed -n '/optional-dependencies/,/^$$/s/^\([a-z0-9]*\) = .*/\1/p' pyproject.toml)
+comma := ,
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint stress bench clean
@@ -23,19 +25,19 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 
 # A stamp is newer than pyproject.toml while nothing has to be installed again.
-$(VENV)/.rec: pyproject.toml | $(BIN)/python
+$(VENV)/.demo-%: pyproject.toml | $(BIN)/python
 	@echo "Installing HashStash with the recommended extras into $(VENV)" >&2
-	@$(PIP) install --editable '.[rec]'
+	@$(PIP) install --editable '.[rec$(addprefix $(comma),$(filter $*,$(EXTRAS)))]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing HashStash for development into $(VENV)" >&2
 	@$(PIP) install --editable '.[dev]'
-	@touch $@ $(VENV)/.rec
+	@touch $@ $(addprefix $(VENV)/.demo-,pairtree sqlite memory $(EXTRAS))
 
 venv: $(VENV)/.dev ## make .venv with all extras and the tools
 
-demo: $(VENV)/.rec ## stash an analysis of Python's own library, twice (ENGINE=lmdb, ARGS=--keep)
+demo: $(VENV)/.demo-$(ENGINE) ## stash an analysis of Python's own library, twice (ENGINE=lmdb, ARGS=--keep)
 	@$(BIN)/python -m hashstash demo --engine $(ENGINE) $(ARGS)
 
 test: $(VENV)/.dev ## run every test in parallel, except those that take minutes
@@ -49,8 +51,8 @@ lint: $(VENV)/.dev ## ruff, formatting and strict types
 stress: $(VENV)/.dev ## run the tests that take minutes
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m stress --timeout=1800 $(ARGS)
 
-bench: $(VENV)/.dev ## measure speed beside the bare engines
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.dev ## measure speed beside the bare engines (ARGS=scaling)
+	@$(BIN)/python -m benchmarks $(or $(ARGS),ops)
 
 clean: ## remove what was built and cached; .venv stays
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

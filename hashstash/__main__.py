@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+
+from . import __version__
 
 PIPE_CLOSED = 141  # what the shell says of a program that this ended
 
@@ -16,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="hashstash", description="A dict whose items outlive the process."
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=f"hashstash {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command")
     from .demo.run import add_arguments, run
 
@@ -36,13 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads us has seen enough: `hashstash demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-
-
-def _version() -> str:
-    try:
-        return f"hashstash {version('hashstash')}"
-    except PackageNotFoundError:  # run from its source, not installed
-        return "hashstash, not installed"
 
 
 if __name__ == "__main__":
