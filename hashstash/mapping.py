@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,12 +39,13 @@ class StashMapping(MutableMapping[Any, Any]):
         self._codec = codec
         self._versions = VersionedEngine(engine) if append_mode else None
         self._writer: Engine | None = self._versions
+        self._stored_key: Callable[[Any], tuple[bytes, bytes | None]] = stored_key
         self._get, self._encode, self._decode = engine.get, codec.encode, codec.decode
 
     # -- one item ---------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         row = self._get(stored)
         if row is None:
             raise KeyError(key)
@@ -58,14 +59,14 @@ class StashMapping(MutableMapping[Any, Any]):
             default: what to return where there is nothing.
             version: the number of an earlier version, in append mode; counted from 1.
         """
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         row = self._get(stored) if version is None else self._history.version(stored, version)
         if row is None:
             return default
         return self._decode(row, stored, canonical)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         (self._writer or self._open_writer()).put(
             stored, self._encode(value, stored, canonical, key)
         )
@@ -76,7 +77,7 @@ class StashMapping(MutableMapping[Any, Any]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         if canonical is None:
             return self._engine.contains(stored)
         row = self._get(stored)
@@ -87,7 +88,7 @@ class StashMapping(MutableMapping[Any, Any]):
 
         Exactly one of several callers at once stores; all of them return the same value.
         """
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         writer = self._writer or self._open_writer()
         new: bytes | None = None
         while True:
@@ -108,7 +109,7 @@ class StashMapping(MutableMapping[Any, Any]):
         Raises:
             KeyError: there is none and no default was given.
         """
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         writer = self._writer or self._open_writer()
         while (row := self._get(stored)) is not None:
             value = self._decode(row, stored, canonical)
@@ -135,7 +136,7 @@ class StashMapping(MutableMapping[Any, Any]):
 
     def get_many(self, keys: Iterable[Any], default: Any = None) -> list[Any]:
         """Return the values under ``keys``, in their order, ``default`` where there is none."""
-        known = [(key, *stored_key(key)) for key in keys]
+        known = [(key, *self._stored_key(key)) for key in keys]
         rows = self._engine.get_many([stored for _, stored, _ in known])
         return [
             default if row is None else self._decode(row, stored, canonical)
@@ -227,7 +228,7 @@ class StashMapping(MutableMapping[Any, Any]):
             with_metadata: whether each comes as a dict of ``_version`` (from 1),
                 ``_timestamp`` (seconds since the epoch) and ``_value``.
         """
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         found = [
             {"_version": number, "_timestamp": time_of(row) / 1e9, "_value": value}
             if with_metadata
@@ -290,14 +291,14 @@ class StashMapping(MutableMapping[Any, Any]):
         return ((stored, row) for stored, _, row in self._history.items_of_all())
 
     def _rows_of(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
-        encode = self._encode
+        encode, stored_key = self._encode, self._stored_key
         for key, value in pairs:
             stored, canonical = stored_key(key)
             yield stored, encode(value, stored, canonical, key)
 
     def _known_key(self, key: Any) -> tuple[bytes, bytes | None]:
         """Return the stored key, after comparing the whole key where that is a digest."""
-        stored, canonical = stored_key(key)
+        stored, canonical = self._stored_key(key)
         if canonical is not None:
             row = self._get(stored)
             if row is not None:

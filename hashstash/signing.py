@@ -68,6 +68,12 @@ class Keyring:
         made._expected = tuple(fingerprints)
         return made
 
+    def at(self, namespace: str) -> Keyring:
+        """Return a keyring of the same keys for another stash."""
+        made = Keyring(self.given, namespace)
+        made._expected = self._expected
+        return made
+
     def mac(self, stored_key: bytes, header: bytes, payload: Buffer) -> bytes:
         """Return the signature of a row."""
         bases = self._bases

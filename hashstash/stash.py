@@ -7,11 +7,10 @@ import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from .codec import Codec, key_needs_row
-from .keys import stored_key
 from .locations import shorten_home
 from .mapping import StashMapping
 from .settings import FILENAME, Settings, check_signing_keys, drop_derived, resolve
@@ -19,6 +18,14 @@ from .signing import Keyring
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .engines import Engine
+    from .functions.results import StashedFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Functions = weakref.WeakKeyDictionary[Any, Any]
+"""The stashed functions of a stash, by function."""
 
 
 class EncodedValue(bytes):
@@ -117,10 +124,17 @@ class HashStash(StashMapping):
             settings.serializer, settings.encoders, keyring=keyring, safe=settings.safe,
             max_value_bytes=settings.max_value_bytes, where=engine.location,
         )  # fmt: skip
+        engine = engine.under_stash(
+            codec.encode, safe=settings.safe, max_value_bytes=settings.max_value_bytes
+        )
         super().__init__(engine, codec, append_mode=settings.append_mode)
         self._settings = settings
         self._keyring = keyring
         self._cleanup: weakref.finalize[Any, Any] | None = None
+        self._functions: Functions = weakref.WeakKeyDictionary()
+        self._below: list[
+            Engine
+        ] = []  # of the results of functions, removed with a temporary stash
 
     # -- other ways to get one --------------------------------------------------------------
 
@@ -163,6 +177,7 @@ class HashStash(StashMapping):
         if changes.get("engine", self._settings.engine) != self._settings.engine:
             settings = {k: v for k, v in settings.items() if k not in self._settings.options}
             settings.pop("safe"), settings.pop("durability")
+        settings = {k: v for k, v in settings.items() if k not in self._engine.borrowed}
         del settings["namespace"]
         settings["signing_keys"] = self._keyring.given
         return TemporaryStash(**{**settings, **changes})
@@ -188,6 +203,61 @@ class HashStash(StashMapping):
         made.update(self)
         return made
 
+    # -- function results -------------------------------------------------------------------
+
+    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of a call, computed now if there is none.
+
+        Callers of the same missing call, in any thread or process, wait for one computation.
+        A function of yours gets an attribute ``stash``: the stash of its results.
+
+        Args:
+            function: any callable.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+
+        Raises:
+            TypeError: the function cannot be called like this.
+            UnstableKeyError: an argument has no stable form.
+
+        Example:
+            >>> HashStash("docs_example", engine="memory").run(max, [1, 3, 2])
+            3
+        """
+        from .functions.decorators import attach, stashed_once
+
+        stashed = stashed_once(self, self._functions, function)
+        result = stashed(*args, **kwargs)
+        attach(function, stashed)
+        return result
+
+    @overload
+    def stashed_result(self, function: Callable[P, R], /) -> StashedFunction[P, R]: ...
+
+    @overload
+    def stashed_result(
+        self, /, **options: Any
+    ) -> Callable[[Callable[P, R]], StashedFunction[P, R]]: ...
+
+    def stashed_result(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Decorate a function so that its results are stashed here.
+
+        Args:
+            function: what is decorated; left out where options are given.
+            **options: ``ResultOptions``: ``ttl``, ``ignore``, ``key``, ``version``, ...
+
+        Example:
+            >>> stash = HashStash("docs_example", engine="memory")
+            >>> @stash.stashed_result(ignore=["verbose"])
+            ... def double(x, verbose=False):
+            ...     return 2 * x
+            >>> double(4), double(4, verbose=True), double.cache_info().hits
+            (8, 8, 1)
+        """
+        from .functions.decorators import decorate
+
+        return decorate(self, function, options)
+
     # -- what it is -------------------------------------------------------------------------
 
     @property
@@ -200,6 +270,11 @@ class HashStash(StashMapping):
         """Whether the stash is removed when you are done with it."""
         return False
 
+    @property
+    def is_function_stash(self) -> bool:
+        """Whether the keys are calls of a function."""
+        return False
+
     def size_bytes(self) -> int:
         """Return about how many bytes the items take where they are kept."""
         return self._history.size_bytes()
@@ -208,7 +283,7 @@ class HashStash(StashMapping):
         """Return the settings, as ``from_dict`` takes them; never a signing key."""
         return {
             **self._settings.to_dict(),
-            "is_function_stash": False,
+            "is_function_stash": self.is_function_stash,
             "is_tmp": self.is_tmp,
             "filename": FILENAME,
         }
@@ -232,7 +307,7 @@ class HashStash(StashMapping):
 
     def encode_key(self, key: Any) -> bytes:
         """Return the bytes under which ``key`` is stored."""
-        return stored_key(key)[0]
+        return self._stored_key(key)[0]
 
     def decode_key(self, encoded_key: bytes) -> Any:
         """Return the key that ``encoded_key`` stands for; some are read from their row.
@@ -301,7 +376,9 @@ class TemporaryStash(HashStash):
             os.rmdir(root)
             raise
         # Not the stash itself: what finalize refers to would never be collected.
-        self._cleanup = weakref.finalize(self, _remove, self._history, root, os.getpid())
+        self._cleanup = weakref.finalize(
+            self, _remove, self._history, self._below, root, os.getpid()
+        )
 
     @property
     def is_tmp(self) -> bool:
@@ -315,7 +392,8 @@ class TemporaryStash(HashStash):
             self._cleanup()
 
 
-def _remove(engine: Any, root: str, owner: int) -> None:
+def _remove(engine: Engine, below: list[Engine], root: str, owner: int) -> None:
     if os.getpid() == owner:  # a forked child leaves its parent's stash alone
-        engine.destroy()
+        for one in (*below, engine):
+            one.destroy()
         shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Function results: what a call is, what it gave, and maps of many calls."""
