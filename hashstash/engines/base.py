@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Durability = Literal["process", "system"]
 T = TypeVar("T")
+
+Encode = Callable[[object, bytes, "bytes | None", object], bytes]
+"""Makes the row of a value, from it, its stored key, its whole key if that is long, its key."""
 
 ETAG = slice(16, 32)
 """Where a stored row keeps its ETag: all that an engine knows about rows."""
@@ -72,6 +75,8 @@ class Engine(ABC):
     """The durabilities it can give."""
     max_row_bytes: ClassVar[int | None] = None
     """The largest row it takes, if there is a bound."""
+    borrowed: ClassVar[frozenset[str]] = frozenset()
+    """Options that name what others made, so that a temporary stash does not take them over."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -163,6 +168,16 @@ class Engine(ABC):
     def size_bytes(self) -> int:
         """Return about how many bytes the rows take where they are kept."""
         return sum(len(key) + len(row) for key, row in self.items())
+
+    def under_stash(self, encode: Encode, *, safe: bool, max_value_bytes: int) -> Engine:
+        """Return the engine that a stash uses: this one, unless it reads what are no rows yet.
+
+        Args:
+            encode: the stash's own way to make rows, signatures included.
+            safe: whether the stash takes data only.
+            max_value_bytes: the most bytes that a value may have.
+        """
+        return self
 
     def sibling(self, table: str) -> Self:
         """Return an engine of this kind over another table of the same place."""
