@@ -127,9 +127,6 @@ class HashStash(StashMapping):
         engine = engine.under_stash(
             codec.encode, safe=settings.safe, max_value_bytes=settings.max_value_bytes
         )
-        engine = engine.under_stash(
-            codec.encode, safe=settings.safe, max_value_bytes=settings.max_value_bytes
-        )
         super().__init__(engine, codec, append_mode=settings.append_mode)
         self._settings = settings
         self._keyring = keyring
@@ -180,7 +177,6 @@ class HashStash(StashMapping):
         if changes.get("engine", self._settings.engine) != self._settings.engine:
             settings = {k: v for k, v in settings.items() if k not in self._settings.options}
             settings.pop("safe"), settings.pop("durability")
-        settings = {k: v for k, v in settings.items() if k not in self._engine.borrowed}
         settings = {k: v for k, v in settings.items() if k not in self._engine.borrowed}
         del settings["namespace"]
         settings["signing_keys"] = self._keyring.given
