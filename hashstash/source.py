@@ -131,7 +131,7 @@ def _within(code: CodeType) -> Iterator[CodeType]:
 
 
 def _find_function(code: CodeType, file: _File) -> str | None:
-    alike = [other for other in _codes(file).get(code.co_name, ()) if _same(other, code)]
+    alike = [other for other in _codes(file).get(code.co_name, ()) if same_code(other, code)]
     tree = _tree(file)
     if not alike or tree is None:
         return None
@@ -146,7 +146,7 @@ def _find_function(code: CodeType, file: _File) -> str | None:
     best = None
     for index, node in enumerate(nodes):
         compiled = _compiled_from(index, first, file)
-        if compiled is not None and _same(compiled, code):
+        if compiled is not None and same_code(compiled, code):
             if _columns(compiled) == _columns(first):
                 return _text(node, file)
             best = best or node
@@ -187,7 +187,7 @@ def _columns(code: CodeType) -> list[tuple[int | None, int | None]]:
     return [(start, end) for _, _, start, end in code.co_positions()]
 
 
-def _same(one: CodeType, two: CodeType) -> bool:
+def same_code(one: CodeType, two: CodeType) -> bool:
     """Tell whether both do the same under the same names, wherever they stand."""
     return one is two or _essence(one) == _essence(two)
 
@@ -326,7 +326,7 @@ def _made_from(cls: type, node: ast.ClassDef, file: _File) -> bool:
     written = [c for body in bodies for c in body.co_consts if isinstance(c, CodeType)]
     functions = _own_functions(cls)
     if not all(
-        any(_same(c, f.__code__) for c in written)
+        any(same_code(c, f.__code__) for c in written)
         for f in functions.values()
         if f.__code__.co_filename == file.name
     ):
