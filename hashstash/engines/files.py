@@ -49,12 +49,19 @@ def make_folder(path: str) -> None:
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and the missing ones above it, all private; links above it are followed."""
+    """Make a folder and the missing ones above it, all private; links are followed.
+
+    Raises:
+        FileNotFoundError: others removed a folder at the same time.
+    """
     try:
         os.mkdir(path, PRIVATE_FOLDER)
     except FileExistsError:
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            return
+        if os.path.lexists(path):
             raise
+        raise FileNotFoundError(errno.ENOENT, "removed as it was made", path) from None
     except FileNotFoundError:
         above = os.path.dirname(path)
         if above == path:

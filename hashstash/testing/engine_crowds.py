@@ -18,11 +18,13 @@ from .work import (
     EngineSpec,
     add_by_swaps,
     crowd,
+    delete_among_swaps,
     insert_all,
     put_all,
+    put_among_swaps,
     put_and_die,
     read_all,
-    swap_all,
+    swap_until_stopped,
     use_inherited,
 )
 
@@ -60,13 +62,16 @@ class CrowdTests:
     def test_a_put_is_never_lost_to_a_swap_elsewhere(
         self, engine: Engine, shared: EngineSpec
     ) -> None:
-        rows = {b"k%d" % n: make_row(b"seen") for n in range(200)}
-        engine.put_many(rows.items())
-        child = Child(FAST, swap_all, shared, {key: row[ETAG] for key, row in rows.items()})
-        for key in rows:
-            engine.put(key, make_row(b"put"))
+        child = Child(FAST, swap_until_stopped, shared, 10)
+        put_among_swaps(engine, 300)
         child.result()
-        assert {row[ETAG.stop :] for _, row in engine.items()} == {b"put"}
+
+    def test_a_delete_is_never_undone_by_a_swap_elsewhere(
+        self, engine: Engine, shared: EngineSpec
+    ) -> None:
+        child = Child(FAST, swap_until_stopped, shared, 10)
+        delete_among_swaps(engine, 300)
+        child.result()
 
     @pytest.mark.parametrize("how", ["exit", "kill"])
     def test_a_row_outlives_its_writer(self, engine: Engine, shared: EngineSpec, how: str) -> None:

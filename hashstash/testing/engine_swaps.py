@@ -8,7 +8,7 @@ from hashstash.engines import ETAG, Engine
 
 from .processes import in_threads
 from .samples import make_row, number_row, row_number
-from .work import add_by_swaps
+from .work import add_by_swaps, delete_among_swaps, put_among_swaps, swap_until_stopped
 
 
 class SwapTests:
@@ -97,39 +97,7 @@ class SwapTests:
         assert row_number(engine.get(b"k")) == 200
 
     def test_a_put_is_never_lost_to_a_swap(self, engine: Engine) -> None:
-        keys = [b"k%d" % n for n in range(200)]
-        rows = {key: make_row(b"seen") for key in keys}
-        engine.put_many(rows.items())
-        start = threading.Barrier(2)
-
-        def swap() -> None:
-            start.wait(60)
-            for key, row in rows.items():
-                engine.compare_and_set(key, row[ETAG], make_row(b"swapped"))
-
-        def put() -> None:
-            start.wait(60)
-            for key in keys:
-                engine.put(key, make_row(b"put"))
-
-        in_threads(lambda work: work(), [(swap,), (put,)])
-        assert {row[ETAG.stop :] for _, row in engine.items()} == {b"put"}
-        assert engine.count() == len(keys)
+        in_threads(lambda work: work(engine, 400), [(swap_until_stopped,), (put_among_swaps,)])
 
     def test_a_delete_is_never_undone_by_a_swap(self, engine: Engine) -> None:
-        rows = {b"k%d" % n: make_row(b"seen") for n in range(200)}
-        engine.put_many(rows.items())
-        start = threading.Barrier(2)
-
-        def swap() -> None:
-            start.wait(60)
-            for key, row in rows.items():
-                engine.compare_and_set(key, row[ETAG], make_row(b"swapped"))
-
-        def delete() -> int:
-            start.wait(60)
-            return sum(engine.delete(key) for key in rows)
-
-        outcomes = in_threads(lambda work: work(), [(swap,), (delete,)])
-        assert outcomes[1] == len(rows)
-        assert engine.count() == 0
+        in_threads(lambda work: work(engine, 400), [(swap_until_stopped,), (delete_among_swaps,)])

@@ -45,11 +45,50 @@ def insert_all(spec: EngineSpec, keys: list[bytes], mark: bytes) -> list[bytes]:
     return [key for key in keys if engine.compare_and_set(key, None, make_row(mark))]
 
 
-def swap_all(spec: EngineSpec, seen: dict[bytes, bytes]) -> None:
-    """Replace each row that is still the one seen."""
-    engine = spec.build()
-    for key, etag in seen.items():
-        engine.compare_and_set(key, etag, make_row(b"swapped"))
+def swap_until_stopped(engine: Engine | EngineSpec, rounds: int) -> None:
+    """Swap the row under ``k`` again and again for one that tells which put it comes from.
+
+    Ends when there is a row under ``stop``; ``rounds`` is for who puts it there.
+    """
+    if isinstance(engine, EngineSpec):
+        engine = engine.build()
+    while not engine.contains(b"stop"):
+        for _ in range(min(rounds, 10)):
+            row = engine.get(b"k")
+            if row is not None:
+                engine.compare_and_set(b"k", row[ETAG], make_row(_origin(row)))
+
+
+def put_among_swaps(engine: Engine, rounds: int) -> None:
+    """Put under ``k`` while others swap there: what is read next comes from that put."""
+    try:
+        for _ in range(rounds):
+            row = make_row()
+            engine.put(b"k", row)
+            for _ in range(3):
+                found = engine.get(b"k")
+                assert found is not None, "a swap lost the row"
+                assert _origin(found) == row[ETAG], "a swap replaced a row that it had not seen"
+    finally:
+        engine.put(b"stop", b"")
+
+
+def delete_among_swaps(engine: Engine, rounds: int) -> None:
+    """Put and delete under ``k`` while others swap there: what is deleted stays so."""
+    try:
+        for number in range(rounds):
+            engine.put(b"k", make_row())
+            for _ in range(number % 20):  # let a swap begin, each time a little further
+                assert engine.get(b"k") is not None, "a swap lost the row"
+            assert engine.delete(b"k"), "a swap lost the row"
+            for _ in range(3):
+                assert engine.get(b"k") is None, "a swap brought back a deleted row"
+    finally:
+        engine.put(b"stop", b"")
+
+
+def _origin(row: bytes) -> bytes:
+    return row[ETAG.stop :] or row[ETAG]
 
 
 def put_all(engine: Engine | EngineSpec, rows: dict[bytes, bytes]) -> None:
