@@ -159,8 +159,9 @@ class StashMapping(MutableMapping[Any, Any]):
     def update(self, other: Any = (), /, **kwargs: Any) -> None:
         """Store the items of a mapping, of another stash, of pairs, and keywords."""
         if not hasattr(other, "items") and hasattr(other, "keys"):
-            other = ((key, other[key]) for key in other.keys())
-        self.set_many(other)
+            self.set_many((key, other[key]) for key in other.keys())
+        else:
+            self.set_many(other)
         if kwargs:
             self.set_many(kwargs)
 
@@ -307,11 +308,13 @@ class StashMapping(MutableMapping[Any, Any]):
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare two values, also those whose ``==`` is an array."""
+    """Compare two values, also those whose ``==`` is an array or a table."""
     if one is other:
         return True
     equals = getattr(one, "equals", None)
     if equals is not None and type(one) is type(other):
         return bool(equals(other))
+    if getattr(one, "shape", ()) != getattr(other, "shape", ()):
+        return False
     match = one == other
     return bool(match.all()) if hasattr(match, "all") else bool(match)

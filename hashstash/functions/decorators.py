@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, MutableMapping
 from dataclasses import fields
 from types import FunctionType
@@ -26,7 +25,7 @@ def stashed_once(
     stash: HashStash,
     known: MutableMapping[Any, StashedFunction[..., Any]],
     function: Callable[P, R],
-) -> StashedFunction[P, R]:
+) -> StashedFunction[..., R]:
     """Return ``function`` stashed with default options, the same one for every call.
 
     Args:
@@ -42,10 +41,7 @@ def stashed_once(
             found = known[callee.function] = StashedFunction(stash, callee.function, _DEFAULTS)
     except TypeError:  # it cannot be referred to weakly, or not be hashed
         found = StashedFunction(stash, callee.function, _DEFAULTS)
-    if callee.args or callee.kwargs:
-        found = copy.copy(found)
-        found._callee = callee
-    return found
+    return found.bound_to(callee) if callee.args or callee.kwargs else found
 
 
 def attach(function: Callable[..., Any], stashed: StashedFunction[..., Any]) -> None:

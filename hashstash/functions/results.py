@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import sys
@@ -94,9 +93,14 @@ class StashedFunction(Generic[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> StashedFunction[..., R]:
         if instance is None:
             return self
-        made: StashedFunction[..., R] = copy.copy(self)
         callee = self._callee
-        made._callee = Callee(callee.function, (*callee.args, instance), callee.kwargs)
+        return self.bound_to(Callee(callee.function, (*callee.args, instance), callee.kwargs))
+
+    def bound_to(self, callee: Callee) -> StashedFunction[..., R]:
+        """Return the same stashed function with arguments that come before those of a call."""
+        made: StashedFunction[..., R] = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._callee = callee
         return made
 
     def __repr__(self) -> str:
