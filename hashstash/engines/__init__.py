@@ -1,6 +1,7 @@
 """Engines by name: where stored rows are kept."""
 
 from hashstash.registry import Registry
+
 from .base import ETAG, Engine, Place
 
 ENGINES: Registry[Engine] = Registry(
@@ -11,6 +12,10 @@ ENGINES: Registry[Engine] = Registry(
         "lmdb": "hashstash.engines.lmdb:LmdbEngine",
         "sqlite": "hashstash.engines.sqlite:SqliteEngine",
         "memory": "hashstash.engines.memory:MemoryEngine",
+        "diskcache": "hashstash.engines.diskcache:DiskcacheEngine",
+        "redis": "hashstash.engines.redis:RedisEngine",
+        "mongo": "hashstash.engines.mongo:MongoEngine",
+        "s3": "hashstash.engines.s3:S3Engine",
     },
 )
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from . import ServerMissingError
+from .mongo import MongoServer
 from .redis import RedisCluster, RedisServer
+from .s3 import S3Server
 
 
 def missing(exc: ServerMissingError) -> None:
@@ -65,3 +67,59 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
             return running.enter_context(server)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a MongoDB server that tests share; each keeps to names of its own."""
+    given = os.environ.get("HASHSTASH_TEST_MONGO_URL")
+    if given:
+        yield given
+        return
+    try:
+        server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    except ServerMissingError as exc:
+        missing(exc)
+    with server:
+        yield server.url
+
+
+@pytest.fixture
+def own_mongo(tmp_path: Path) -> Iterator[MongoServer]:
+    """A MongoDB server that keeps its data, to be treated badly."""
+    folder = tmp_path / "mongo"
+    folder.mkdir()
+    try:
+        server = MongoServer(folder, durable=True)
+    except ServerMissingError as exc:
+        missing(exc)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a bucket that tests share; each keeps to names of its own."""
+    given = os.environ.get("HASHSTASH_TEST_S3_URL")
+    if given:
+        yield given
+        return
+    try:
+        server = S3Server(tmp_path_factory.mktemp("s3"))
+    except ServerMissingError as exc:
+        missing(exc)
+    with server:
+        yield server.url
+
+
+@pytest.fixture
+def own_s3(tmp_path: Path) -> Iterator[S3Server]:
+    """An S3 server to be treated badly; what it has acknowledged it keeps."""
+    folder = tmp_path / "s3"
+    folder.mkdir()
+    try:
+        server = S3Server(folder)
+    except ServerMissingError as exc:
+        missing(exc)
+    with server:
+        yield server
