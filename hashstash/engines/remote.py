@@ -190,6 +190,8 @@ class RemoteEngine(Engine, Generic[C]):
     """The server when nobody names one."""
     unreachable: ClassVar[tuple[type[BaseException], ...]]
     """The client's errors that say that the server is not there, or did not answer."""
+    refusals: ClassVar[tuple[type[BaseException], ...]] = ()
+    """Those of them that are answers nevertheless: a wrong password."""
 
     def __init__(self, place: Place, *, url: str | None = None, timeout: float = TIMEOUT) -> None:
         super().__init__(place)
@@ -257,19 +259,27 @@ class RemoteEngine(Engine, Generic[C]):
         made._target = self._target
         return made
 
+    def advice(self, exc: BaseException) -> str:
+        """Return what to do about the client's error ``exc``, where there is more to say."""
+        return ""
+
+    def _at(self, place: Place) -> Self:
+        return type(self)(place, url=self.url, timeout=self.timeout)
+
     def failure(self, operation: str, exc: BaseException) -> EngineError:
         """Return the error to raise ``from exc``: ours, and without passwords."""
-        if isinstance(exc, EngineError):
-            return exc
         said = self.url.hide(str(exc)) or type(exc).__name__
-        if not isinstance(exc, self.unreachable):
+        about = {"engine": self.name, "operation": operation, "place": self.location}
+        if isinstance(exc, self.refusals) or not isinstance(exc, self.unreachable):
             message = f"{self.name} {operation} failed at {self.location}: {said}"
-            return EngineError(message, engine=self.name, operation=operation, place=self.location)
-        return EngineUnavailableError(
-            f"{self.name} {operation}: no answer from {self.url}: {said}. Check that the server "
-            f"runs, that the URL is right and reachable from here, and that timeout="
-            f"{self.timeout:g} (seconds) is enough.",
-            engine=self.name,
-            operation=operation,
-            place=self.location,
+            return EngineError(_sentences(message, self.advice(exc)), **about)
+        message = f"{self.name} {operation}: no answer from {self.url}: {said}"
+        check = (
+            "Check that the server runs, that the URL is right and reachable from here, and that "
+            f"timeout={self.timeout:g} (seconds) is enough."
         )
+        return EngineUnavailableError(_sentences(message, self.advice(exc), check), **about)
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part if part.endswith((".", "?")) else f"{part}." for part in parts if part)

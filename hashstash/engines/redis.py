@@ -1,0 +1,360 @@
+"""Rows in a Redis or Valkey server, in a cluster of them, or behind Sentinels.
+
+A table is 256 Redis hashes, and a row a field of the one that its key's checksum names:
+``hashstash:{<stash>:<2 hex digits>}:<table>``, the names percent-encoded. Rows as top-level keys
+would make ``len``, iteration and ``clear`` walk through everything else in the server, or need an
+index that every write keeps up to date. With hashes a row is read and written by one plain
+command, counting asks for 256 lengths, clearing drops 256 keys, and what else lives in the server
+does not matter. A hash is listed at one instant and each key has one hash, so that iteration is
+exact, with memory for 1/256 of the keys. In a cluster the braces spread the hashes over the
+slots, and keep rows of one key together in all tables of a stash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, ClassVar
+from urllib.parse import quote
+from zlib import crc32
+
+from redis import exceptions as errors
+
+from hashstash.errors import EngineError, EngineUnavailableError
+
+from .base import ETAG, PAGE, Place, pages
+from .redis_server import REFUSALS, RedisServer, UnansweredError
+from .redis_url import parse
+from .remote import TIMEOUT, RemoteEngine
+
+BUCKETS = 256
+"""How many hashes a table is spread over: part of the format."""
+
+BATCH_BYTES = 4 << 20
+"""About how much is sent, or asked for, in one go."""
+
+_SWAP = b"""
+local row = redis.call('HGET', KEYS[1], ARGV[1])
+if not row or string.sub(row, %d, %d) ~= ARGV[2] then return 0 end
+if ARGV[3] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+else redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 1
+""" % (ETAG.start + 1, ETAG.stop)
+_SWAP_NAME = hashlib.sha1(_SWAP, usedforsecurity=False).hexdigest().encode()
+
+_LOST = "Whether the change was made is not known: look before making it again."
+_LOADING = "The server is reading its data after a start: try again later."
+_DOWN = "Part of the cluster is missing."
+_FULL = "The server is full: remove entries, or raise its maxmemory. Nothing was stored."
+_REPLICA = (
+    "This server is a replica and takes no writes: name the master in the URL, or let "
+    "redis+sentinel:// or redis+cluster:// find it."
+)
+_LOGIN = "Check the user name and password in the URL."
+_RIGHTS = "An ACL user needs: ~hashstash:* +@hash +unlink +evalsha +eval +scan."
+_ADVICE: list[tuple[type[errors.RedisError], str]] = [
+    (UnansweredError, _LOST),
+    (errors.BusyLoadingError, _LOADING),
+    (errors.ClusterDownError, _DOWN),
+    (errors.OutOfMemoryError, _FULL),
+    (errors.ReadOnlyError, _REPLICA),
+    (errors.AuthenticationError, _LOGIN),
+    (errors.NoPermissionError, _RIGHTS),
+]
+
+_warned: set[str] = set()
+
+
+class RedisEngine(RemoteEngine[RedisServer]):
+    """Rows in a Redis or Valkey server.
+
+    Args:
+        place: where the rows are kept.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``; ``redis+cluster://`` with several
+            nodes and ``redis+sentinel://host1,host2/service``. By default
+            ``HASHSTASH_REDIS_URL``, else this machine's port 6379. That a server belongs to a
+            cluster is found out.
+        timeout: seconds that connecting, or waiting for one answer, may take.
+
+    Raises:
+        ConfigurationError: the URL or the timeout cannot be used.
+    """
+
+    name = "redis"
+    title = "Redis"
+    max_row_bytes = 512 << 20
+    default_url = "redis://localhost:6379/0"
+    unreachable: ClassVar[tuple[type[BaseException], ...]] = (
+        errors.ConnectionError,
+        errors.TimeoutError,
+        errors.ClusterDownError,
+        UnansweredError,
+    )
+    refusals = REFUSALS
+
+    def __init__(self, place: Place, *, url: str | None = None, timeout: float = TIMEOUT) -> None:
+        super().__init__(place, url=url, timeout=timeout)
+        parse(self.url)  # what is wrong with it shows now; its passwords do not matter here
+        self._stash = b"hashstash:{%s:" % _encoded(place.name)
+        self._table = b"}:" + _encoded(place.table)
+
+    def connect(self) -> RedisServer:
+        """Return the server, after a look at whether it may forget what it is given."""
+        server = RedisServer(self.url.reveal(self.variable()), self.timeout)
+        try:
+            memory = server.memory_info()
+        except errors.RedisError as exc:
+            server.close()
+            raise self.failure("connect", exc) from _said(exc)
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction" and memory.get("maxmemory") != "0" and self.url not in _warned:
+            _warned.add(self.url)
+            warnings.warn(
+                f"The Redis at {self.url} may evict entries when its memory is full "
+                f"(maxmemory-policy {policy}): set it to noeviction to keep all.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return server
+
+    @staticmethod
+    def disconnect(client: RedisServer) -> None:
+        """Close the connections."""
+        client.close()
+
+    def _bucket(self, key: bytes) -> bytes:
+        return b"%s%02x%s" % (self._stash, crc32(key) & 0xFF, self._table)
+
+    # -- single rows ------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the row stored under ``key``, or None if there is none."""
+        row: bytes | None = self._execute("get", b"HGET", self._bucket(key), key, again=True)
+        return row
+
+    def contains(self, key: bytes) -> bool:
+        """Report whether there is a row under ``key``."""
+        return bool(self._execute("contains", b"HEXISTS", self._bucket(key), key, again=True))
+
+    def put(self, key: bytes, row: bytes) -> None:
+        """Store ``row``, replacing any earlier one atomically."""
+        target = self._held()
+        try:
+            target.client.execute(b"HSET", self._bucket(key), key, row)
+        except UnansweredError as exc:
+            # Never sent again: that could undo what another client wrote in between.
+            if self._found_after_loss(key) != row:
+                raise self.failure("put", exc) from _said(exc)
+        except errors.RedisError as exc:
+            raise self.failure("put", exc) from _said(exc)
+
+    def delete(self, key: bytes) -> bool:
+        """Remove ``key``; report whether it was there."""
+        return bool(self._execute("delete", b"HDEL", self._bucket(key), key))
+
+    def compare_and_set(self, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
+        """Store or remove a row only if the row there is still the one that was seen."""
+        if etag is None and row is None:
+            return not self.contains(key)
+        target = self._held()
+        try:
+            return self._swap(target.client, key, etag, row)
+        except UnansweredError as exc:
+            return self._settle(key, etag, row, exc)
+        except errors.RedisError as exc:
+            raise self.failure("compare_and_set", exc) from _said(exc)
+
+    def _swap(self, server: RedisServer, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
+        bucket = self._bucket(key)
+        if etag is None:
+            return bool(server.execute(b"HSETNX", bucket, key, row))
+        arguments = (bucket, key, etag) if row is None else (bucket, key, etag, row)
+        try:
+            return bool(server.execute(b"EVALSHA", _SWAP_NAME, 1, *arguments))
+        except errors.NoScriptError:
+            return bool(server.execute(b"EVAL", _SWAP, 1, *arguments))
+
+    def _settle(
+        self, key: bytes, etag: bytes | None, row: bytes | None, lost: UnansweredError
+    ) -> bool:
+        """Return whether a swap whose answer was lost was made, where the row there tells."""
+        for _ in range(2):
+            found = self._found_after_loss(key)
+            if found is not None and found == row:
+                return True
+            if etag is None or found is None or found[ETAG] != etag:
+                break
+            # Not made so far. No row ever has this ETag again, so that of the swap that got
+            # lost and of this one only one can be made.
+            target = self._held()
+            try:
+                if self._swap(target.client, key, etag, row):
+                    return True
+            except errors.RedisError:
+                break
+        raise self.failure("compare_and_set", lost) from _said(lost)
+
+    def _found_after_loss(self, key: bytes) -> bytes | None:
+        """Return the row that is there now, or None if the server cannot be asked."""
+        target = self._held()
+        try:
+            row: bytes | None = target.client.execute(b"HGET", self._bucket(key), key, again=True)
+        except errors.RedisError:
+            return None
+        return row
+
+    # -- many rows --------------------------------------------------------------------------
+
+    def get_many(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+        """Yield each key, in the order given, with its row or None."""
+        iterator, size = iter(keys), 16
+        while page := list(islice(iterator, size)):
+            rows = self._rows(page)
+            yield from zip(page, rows, strict=True)
+            average = sum(len(row) for row in rows if row) // len(page) + 1
+            size = max(1, min(PAGE, 4 * size, BATCH_BYTES // average))
+
+    def _rows(self, page: list[bytes]) -> list[bytes | None]:
+        places: dict[bytes, list[int]] = {}
+        for number, key in enumerate(page):
+            places.setdefault(self._bucket(key), []).append(number)
+        replies = self._execute_many(
+            "get_many",
+            [(b"HMGET", bucket, *[page[n] for n in ns]) for bucket, ns in places.items()],
+            again=True,
+        )
+        rows: list[bytes | None] = [None] * len(page)
+        for numbers, found in zip(places.values(), replies, strict=True):
+            for number, row in zip(numbers, found, strict=True):
+                rows[number] = row
+        return rows
+
+    def put_many(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store many rows, some megabytes at a time."""
+        for batch in _batches(items):
+            fields: dict[bytes, list[bytes]] = {}
+            for key, row in batch:
+                fields.setdefault(self._bucket(key), []).extend((key, row))
+            commands = [(b"HSET", bucket, *pairs) for bucket, pairs in fields.items()]
+            self._execute_many("put_many", commands)
+
+    def delete_many(self, keys: Iterable[bytes]) -> int:
+        """Remove many keys; return how many were there."""
+        removed = 0
+        for page in pages(keys, PAGE):
+            fields: dict[bytes, list[bytes]] = {}
+            for key in page:
+                fields.setdefault(self._bucket(key), []).append(key)
+            commands = [(b"HDEL", bucket, *found) for bucket, found in fields.items()]
+            removed += sum(self._execute_many("delete_many", commands))
+        return removed
+
+    # -- the whole table --------------------------------------------------------------------
+
+    def _on_all(self, operation: str, command: bytes, *arguments: Any, again: bool) -> list[Any]:
+        buckets = [b"%s%02x%s" % (self._stash, n, self._table) for n in range(BUCKETS)]
+        commands = [(command, bucket, *arguments) for bucket in buckets]
+        return self._execute_many(operation, commands, again=again)
+
+    def keys(self) -> Iterator[bytes]:
+        """Yield every key once, in any order, with bounded memory."""
+        for group in self._groups():
+            commands = [(b"HKEYS", bucket) for bucket in group]
+            for found in self._execute_many("keys", commands, again=True):
+                yield from found
+
+    def _groups(self) -> Iterator[list[bytes]]:
+        """Yield the hashes that are not empty, in groups of about a page of keys."""
+        group: list[bytes] = []
+        total = 0
+        for number, size in enumerate(self._on_all("keys", b"HLEN", again=True)):
+            if not size:
+                continue
+            if group and total + size > PAGE:
+                yield group
+                group, total = [], 0
+            group.append(b"%s%02x%s" % (self._stash, number, self._table))
+            total += size
+        if group:
+            yield group
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key with its row, as ``keys`` does."""
+        for key, row in self.get_many(self.keys()):
+            if row is not None:
+                yield key, row
+
+    def count(self) -> int:
+        """Return how many keys there are."""
+        return sum(self._on_all("count", b"HLEN", again=True))
+
+    def clear(self) -> None:
+        """Remove this table's rows and nothing else."""
+        self._on_all("clear", b"UNLINK", again=False)
+
+    def size_bytes(self) -> int:
+        """Return how many bytes of the server's memory the rows take."""
+        try:
+            sizes = self._on_all("size_bytes", b"MEMORY USAGE", b"SAMPLES", 0, again=True)
+        except EngineUnavailableError:
+            raise
+        except EngineError:  # not every server and user has the command
+            return super().size_bytes()
+        return sum(size or 0 for size in sizes)
+
+    def destroy(self) -> None:
+        """Remove the rows of all tables of this stash, and close."""
+        self.clear()
+        target = self._held()
+        try:
+            for names in pages(target.client.scan(self._stash + b"*"), PAGE):
+                target.client.execute_many([(b"UNLINK", name) for name in names])
+        except errors.RedisError as exc:
+            raise self.failure("destroy", exc) from _said(exc)
+        self.close()
+
+    # -- under the hood ---------------------------------------------------------------------
+
+    def _execute(self, operation: str, *command: Any, again: bool = False) -> Any:
+        target = self._held()
+        try:
+            return target.client.execute(*command, again=again)
+        except errors.RedisError as exc:
+            raise self.failure(operation, exc) from _said(exc)
+
+    def _execute_many(
+        self, operation: str, commands: list[tuple[Any, ...]], *, again: bool = False
+    ) -> list[Any]:
+        target = self._held()
+        try:
+            return target.client.execute_many(commands, again=again)
+        except errors.RedisError as exc:
+            raise self.failure(operation, exc) from _said(exc)
+
+    def advice(self, exc: BaseException) -> str:
+        """Return what to do about an error of redis-py."""
+        return next((text for kind, text in _ADVICE if isinstance(exc, kind)), "")
+
+
+def _said(exc: errors.RedisError) -> BaseException | None:
+    """Return the client's own error."""
+    return exc.__cause__ if isinstance(exc, UnansweredError) else exc
+
+
+def _batches(items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    batch: list[tuple[bytes, bytes]] = []
+    weight = 0
+    for key, row in items:
+        batch.append((key, row))
+        weight += len(row) + 100
+        if weight > BATCH_BYTES or len(batch) == PAGE:
+            yield batch
+            batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(name: str) -> bytes:
+    return quote(name.encode("utf-8", "surrogatepass")).encode("ascii")
