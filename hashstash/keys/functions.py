@@ -90,7 +90,8 @@ def _method(value: types.MethodType, encoder: Encoder) -> Steps:
     return encoder.opaque("method", function, (yield value.__self__))
 
 
-def _builtin(value: Any, encoder: Encoder) -> bytes | Steps:
+def builtin(value: Any, encoder: Encoder) -> bytes | Steps:
+    """Encode a function that is written in C: by import path, or by its object and name."""
     path = path_item(value, encoder)
     return encoder.opaque("builtin", path) if path is not None else _builtin_method(value, encoder)
 
@@ -179,9 +180,9 @@ _HANDLERS: dict[type, Handler] = {
     types.FunctionType: _function,
     types.CodeType: _code,
     types.MethodType: _method,
-    types.BuiltinFunctionType: _builtin,
-    types.MethodDescriptorType: _builtin,
-    types.WrapperDescriptorType: _builtin,
+    types.BuiltinFunctionType: builtin,
+    types.MethodDescriptorType: builtin,
+    types.WrapperDescriptorType: builtin,
     types.ClassMethodDescriptorType: _builtin_method,
     types.MethodWrapperType: _builtin_method,
     types.ModuleType: _module,

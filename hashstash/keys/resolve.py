@@ -8,11 +8,9 @@ from importlib import import_module
 
 from . import functions, hooks, objects, plain
 from .encode import Handler
+from .names import PACKAGES
 
 Resolver = Callable[[type], "Handler | None"]
-
-_PACKAGES: tuple[str, ...] = ()
-"""Each has a module of its name here, which is imported when the package was."""
 
 
 def resolve(kind: type) -> Handler:
@@ -20,7 +18,7 @@ def resolve(kind: type) -> Handler:
     found = hooks.handler_for(kind) or plain.handler_for(kind) or functions.handler_for(kind)
     if found is not None:
         return found
-    for package in _PACKAGES:
+    for package in PACKAGES:
         if package in sys.modules:
             of_package: Resolver = import_module(f".{package}", __package__).handler_for
             found = of_package(kind)

@@ -13,7 +13,7 @@ FORMAT = 1
 MAX_BYTES = 100
 """A longer stored key is replaced by its digest."""
 
-_PERSON = b"hashstash key %d" % FORMAT
+_PERSON = b"hashstash-key-%d" % FORMAT
 _LONGEST = MAX_BYTES - 1
 _LONGEST_STR = MAX_BYTES - 3
 _SHORT = tuple(b"P" + start for start in STR_HEADS)

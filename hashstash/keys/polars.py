@@ -1,0 +1,80 @@
+"""Keys of polars' frames and series: their dtypes and values, however they are chunked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from .encode import Encoder, Handler, Steps, UnstableError
+from .items import NONE, int_item, str_item
+
+
+def _dtype(dtype: Any, encoder: Encoder) -> bytes:
+    """Encode a dtype by its name and what it is made with."""
+    parts = [str_item(dtype.base_type().__name__)]
+    for name in ("time_unit", "time_zone", "precision", "scale", "size"):
+        made_with = getattr(dtype, name, None)
+        if made_with is not None:
+            parts += [str_item(name), str_item(str(made_with))]
+    if isinstance(dtype, pl.Enum):
+        parts += map(str_item, dtype.categories)
+    elif isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            parts += [str_item(field.name), _dtype(field.dtype, encoder)]
+    elif isinstance(dtype, pl.List | pl.Array):
+        parts.append(_dtype(dtype.inner, encoder))
+    return encoder.opaque("polars dtype", *parts)
+
+
+def _values(series: pl.Series, encoder: Encoder) -> Steps:
+    dtype = series.dtype
+    if isinstance(dtype, pl.List):
+        lengths = series.list.len()
+        inner = series.filter(lengths > 0).explode()
+        return encoder.opaque(
+            "list", (yield lengths.to_list()), (yield from _values(inner, encoder))
+        )
+    if isinstance(dtype, pl.Array):
+        missing = yield series.is_null().to_list()
+        inner = series.drop_nulls().explode() if dtype.size else series.clear()
+        content = (yield from _values(inner, encoder)) if dtype.size else NONE
+        return encoder.opaque("array", missing, content)
+    if isinstance(dtype, pl.Struct):
+        parts = [(yield series.is_null().to_list())]
+        for field in dtype.fields:
+            content = yield from _values(series.struct.field(field.name), encoder)
+            parts.append(content)
+        return encoder.opaque("struct", *parts)
+    if dtype.is_temporal():
+        series = series.to_physical()  # Python's times have no nanoseconds
+    return (yield series.to_list())
+
+
+def _series(value: pl.Series, encoder: Encoder) -> Steps:
+    name = str_item(value.name)
+    content = yield from _values(value, encoder)
+    return encoder.opaque("polars.Series", name, _dtype(value.dtype, encoder), content)
+
+
+def _frame(value: pl.DataFrame, encoder: Encoder) -> Steps:
+    parts = [int_item(value.height)]
+    for column in value.get_columns():
+        parts.append((yield from _series(column, encoder)))  # noqa: PERF401 - a yield
+    return encoder.opaque("polars.DataFrame", *parts)
+
+
+def _lazy(value: pl.LazyFrame, _: Encoder) -> bytes:
+    raise UnstableError(
+        "because it is a plan and not data", "Use its collect(), or what the plan is made of."
+    )
+
+
+def handler_for(kind: type) -> Handler | None:
+    """Return what encodes instances of exactly ``kind``, or None if it is not polars'."""
+    table: list[tuple[type, Handler]] = [
+        (pl.DataFrame, _frame),
+        (pl.Series, _series),
+        (pl.LazyFrame, _lazy),
+    ]
+    return next((handler for base, handler in table if issubclass(kind, base)), None)
