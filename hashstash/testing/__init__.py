@@ -16,6 +16,7 @@ if "pytest" in sys.modules:  # not in the worker processes that some tests start
         "hashstash.testing.engine",
         "hashstash.testing.engine_crowds",
         "hashstash.testing.engine_iteration",
+        "hashstash.testing.engine_kills",
         "hashstash.testing.engine_places",
         "hashstash.testing.engine_rows",
         "hashstash.testing.engine_swaps",

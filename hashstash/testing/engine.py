@@ -15,6 +15,7 @@ from hashstash.errors import EngineUnavailableError, MissingDependencyError
 
 from .engine_crowds import CrowdTests
 from .engine_iteration import IterationTests
+from .engine_kills import KillTests
 from .engine_places import PlaceTests
 from .engine_rows import RowTests
 from .engine_swaps import SwapTests
@@ -36,7 +37,9 @@ def missing(exc: Exception) -> None:
     pytest.skip(str(exc))
 
 
-class EngineContract(RowTests, SwapTests, IterationTests, PlaceTests, TransactionTests, CrowdTests):
+class EngineContract(
+    RowTests, SwapTests, IterationTests, PlaceTests, TransactionTests, CrowdTests, KillTests
+):
     """Everything that HashStash relies on an engine for.
 
     Inherit it in a test module and set ``engine_name`` to a registered name, or

@@ -29,6 +29,11 @@ from hashstash.testing.samples import hostile_keys, is_sealed, keys_of_every_len
 class TestPairtreeEngine(EngineContract):
     engine_name = "pairtree"
 
+    def leftovers(self, engine: Engine) -> list[str]:
+        engine.get(b"key")
+        assert os.listdir(engine.place.folder) == ["data.db"]
+        return os.listdir(Path(engine.location, ".tmp"))
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> PairtreeEngine:
