@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
@@ -13,7 +14,15 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
 
 
 class HashStashError(Exception):
-    """The base of all errors of this library."""
+    """The base of all errors of this library. All of them come back whole from a worker."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions pickle as a call with their message, which is not how ours are made.
+        return _made, (type(self), self.args), self.__dict__
+
+
+def _made(kind: type[HashStashError], args: tuple[Any, ...]) -> HashStashError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(HashStashError, ValueError):
