@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from .codec import Codec, key_needs_row
 from .locations import shorten_home
 from .mapping import StashMapping
+from .repair import UnreadableRow, set_aside, unreadable_rows
 from .settings import FILENAME, Settings, check_signing_keys, drop_derived, resolve
 from .signing import Keyring
 
@@ -278,6 +279,22 @@ class HashStash(StashMapping):
     def size_bytes(self) -> int:
         """Return about how many bytes the items take where they are kept."""
         return self._history.size_bytes()
+
+    def verify(self) -> list[UnreadableRow]:
+        """Return every row that cannot be read, earlier versions included, and why.
+
+        Reads and decodes every row.
+        """
+        return list(unreadable_rows(self._engine, self._codec))
+
+    def repair(self) -> list[UnreadableRow]:
+        """Set damaged rows aside, and remove what dead writers left; return what was set aside.
+
+        Nothing is deleted: damaged rows go to the table ``damaged`` of the same place. Where
+        the latest version of a key is damaged, the one before becomes the latest. Rows that
+        only cannot be read here, for want of a package or a signing key, stay.
+        """
+        return list(set_aside(self._engine, self._codec))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings, as ``from_dict`` takes them; never a signing key."""

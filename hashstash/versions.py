@@ -8,11 +8,16 @@ that no key names any more, and is never mixed with a later one.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from .engines.base import ETAG, PAGE, Engine, pages
-from .rows import version_of, with_version
+from .errors import CorruptRowError
+from .rows import check, version_of, with_version
+
+_MOST_LOST = 1 << 20
+"""A damaged row may claim any number; this many are looked up at the most."""
 
 MARK = b"append-mode"
 """The key in the sibling table that says: this place keeps versions."""
@@ -127,6 +132,28 @@ class VersionedEngine(Engine):
         )
         return sum(self._older.delete_many(page) for page in pages(unwanted, PAGE))
 
+    def drop(self, row: bytes, key: bytes, number: int) -> None:
+        """Remove version ``number`` of ``key``, if it still is ``row``."""
+        head = self._engine.get(key)
+        if head is not None:
+            slot = _slot(version_of(head)[1], number)
+            self._older.compare_and_set(slot, row[ETAG], None)
+
+    def restore(self, key: bytes, lost: bytes) -> bool:
+        """Make the latest whole version before ``lost``, a damaged latest one, the latest.
+
+        What the damaged row says of its number and history is only used to look versions up.
+        """
+        try:
+            number, history = version_of(lost)
+        except (IndexError, struct.error):
+            return False
+        for earlier in range(min(number, _MOST_LOST) - 1, 0, -1):
+            row = self._older.get(_slot(history, earlier))
+            if row is not None and _is_whole(row, key):
+                return self._engine.compare_and_set(key, None, row)
+        return False
+
     def clear(self) -> None:
         """Remove every key with its history."""
         self._engine.clear()
@@ -184,13 +211,25 @@ class VersionedEngine(Engine):
         return True
 
     def _history_of(self, head: bytes) -> Iterator[tuple[int, bytes]]:
+        yield from self.history_before(head)
+        yield version_of(head)[0], head
+
+    def history_before(self, head: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield number and row of every version before ``head``, oldest first."""
         latest, history = version_of(head)
         for page in pages(range(1, latest), PAGE):
             rows = self._older.get_many([_slot(history, number) for number in page])
             for slot, row in rows:
                 if row is not None:
                     yield _number(slot), row
-        yield latest, head
+
+
+def _is_whole(row: bytes, key: bytes) -> bool:
+    try:
+        check(row, key)
+    except CorruptRowError:
+        return False
+    return True
 
 
 def _slot(history: bytes, number: int) -> bytes:
