@@ -165,13 +165,8 @@ def remove_tree(path: str) -> None:
     """Remove a folder and all in it; others may be doing the same. Links are not followed."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with os.scandir(path) as entries:
-                found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for inner, folder in found:
-                if folder:
-                    remove_tree(inner)
-                else:
-                    unlink(inner)
+            for name in os.listdir(path):
+                _remove(f"{path}/{name}")
             os.rmdir(path)
         except FileNotFoundError:
             return  # another process got there first
@@ -181,6 +176,15 @@ def remove_tree(path: str) -> None:
                 raise
         else:
             return
+
+
+def _remove(path: str) -> None:
+    try:
+        unlink(path)
+    except (IsADirectoryError, PermissionError):  # a folder: Linux says the one, macOS the other
+        if os.path.islink(path) or not os.path.isdir(path):
+            raise
+        remove_tree(path)
 
 
 def unlink(path: str) -> bool:

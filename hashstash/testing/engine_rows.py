@@ -47,18 +47,16 @@ class RowTests:
     @pytest.mark.parametrize(
         "row",
         [
-            b"\0",
-            b"\n",
-            b"\r\n",
-            b"line\nline\r\nline\r",
-            b"\x1a",
-            b"\xff\xfe",
-            b"a\0b\0",
-            bytes(range(256)) * 5,
-            b"None",
-            b" ",
+            pytest.param(b"\0", id="nul"),
+            pytest.param(b"a\0b\0", id="nuls"),
+            pytest.param(b"\n", id="newline"),
+            pytest.param(b"line\nline\r\nline\r", id="line ends"),
+            pytest.param(b"\x1a", id="end of file"),
+            pytest.param(b"\xff\xfe", id="not text"),
+            pytest.param(bytes(range(256)) * 5, id="every byte"),
+            pytest.param(b"None", id="None"),
+            pytest.param(b" ", id="blank"),
         ],
-        ids=repr,
     )
     def test_rows_come_back_byte_for_byte(self, engine: Engine, row: bytes) -> None:
         engine.put(b"k", row)
