@@ -13,6 +13,7 @@ ENGINES: Registry[Engine] = Registry(
         "sqlite": "hashstash.engines.sqlite:SqliteEngine",
         "memory": "hashstash.engines.memory:MemoryEngine",
         "diskcache": "hashstash.engines.diskcache:DiskcacheEngine",
+        "sqlitedict": "hashstash.engines.sqlitedict:SqlitedictEngine",
         "redis": "hashstash.engines.redis:RedisEngine",
         "mongo": "hashstash.engines.mongo:MongoEngine",
         "s3": "hashstash.engines.s3:S3Engine",

@@ -1,0 +1,252 @@
+"""What the engines named for other libraries share: one SQLite connection, and what came before.
+
+Both libraries keep SQLite files. A process has one connection to each, used by one thread at a
+time and by no forked child; whoever finds the file locked by another process waits and retries.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from random import random
+from typing import Any, ClassVar, Generic, TypeVar
+
+from hashstash.errors import ConfigurationError
+
+from .base import Engine, Place
+from .connections import SharedStore, acquire, never_free, release
+from .files import make_folders
+
+T = TypeVar("T")
+S = TypeVar("S", bound="SharedFile")
+
+PATIENCE = 120.0
+"""Seconds to wait for another process to finish writing."""
+
+LARGEST = 1_000_000_000 - 4096
+"""SQLite keeps no larger values."""
+
+
+class SharedFile(SharedStore):
+    """This process's connection to a SQLite file.
+
+    Args:
+        path: what engines share it by.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.lock = threading.RLock()
+        self.database = path
+        self.connection: sqlite3.Connection | None = None
+        self.depth = 0
+        self._inode = 0
+        self._held_for_fork = False
+
+    @abstractmethod
+    def connect(self) -> sqlite3.Connection:
+        """Return a new connection to the file, which is there."""
+
+    def open(self, *, create: bool) -> sqlite3.Connection | None:
+        """Return the connection, or None if there is no file and it need not be made.
+
+        The caller holds the lock.
+        """
+        try:
+            inode = os.stat(self.database).st_ino
+        except FileNotFoundError:
+            inode = 0
+        if self.connection is not None:
+            if self._inode == inode or self.depth:
+                return self._clean(self.connection)
+            self.shut()  # somebody removed the file: what we would write there is lost
+        if not inode and not create:
+            return None
+        self._inode = _make_file(self.database)
+        self.connection = self.connect()
+        return self.connection
+
+    def _clean(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Return the connection, in a transaction exactly if that is where we are."""
+        if connection.in_transaction != bool(self.depth):
+            if self.depth:  # a full disk for example makes SQLite end it
+                raise sqlite3.OperationalError("SQLite has undone the transaction")
+            self.take_back()  # an interrupt left it
+        return connection
+
+    def take_back(self) -> None:
+        """Undo what was begun."""
+        assert self.connection is not None
+        self.connection.rollback()
+
+    def shut(self) -> None:
+        """Close the connection."""
+        with self.lock:
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.close()
+
+    def before_fork(self, patience: float) -> None:
+        """Wait until no thread is inside SQLite, whose own locks would stay locked in the child."""
+        self._held_for_fork = self.lock.acquire(timeout=patience)
+
+    def after_fork(self) -> None:
+        """Let the other threads go on."""
+        if self._held_for_fork:
+            self.lock.release()
+
+    def begin_in_child(self) -> None:
+        """Leave the parent's connection alone."""
+        self.lock, self.depth = threading.RLock(), 0
+        if self.connection is not None:
+            never_free(self.connection)
+            self.connection = None
+
+
+def _make_file(path: str) -> int:
+    """Make an empty private file unless there is one; return its inode."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            os.close(os.open(path, flags, 0o600))
+        except FileExistsError:
+            pass  # another process made it
+        found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path} is no file of ours")
+    return found.st_ino
+
+
+class ForeignEngine(Engine, Generic[S]):
+    """An engine over another library's SQLite files.
+
+    Args:
+        place: where the rows are kept.
+        path: the file or folder that engines share a connection by.
+        existing: a cache that the library itself wrote, to read it and write nothing.
+        trust_existing: whether pickles in it may be loaded, which runs what they name.
+
+    Raises:
+        ConfigurationError: the last two make no sense.
+    """
+
+    store_class: ClassVar[type[Any]]
+    """Opens the files."""
+    errors: ClassVar[tuple[type[Exception], ...]] = (sqlite3.Error, OSError)
+    """What says that a file cannot be read or written, or is locked."""
+    max_row_bytes: ClassVar[int | None] = LARGEST
+
+    def __init__(self, place: Place, path: str, existing: object, trust_existing: object) -> None:
+        super().__init__(place)
+        self.existing = _existing_path(existing, trust_existing)
+        self._path = path
+        self._store: S | None = None
+
+    @property
+    def location(self) -> str:
+        """The library's file or folder."""
+        return self.existing or self._path
+
+    def close(self) -> None:
+        """Release the connection, unless this is inside a transaction. The next use opens anew."""
+        store = self._store
+        if store is None:
+            return
+        with store.lock:  # not under a transaction of another thread
+            if store.depth:
+                return
+            self._store = None
+        release(store, self)
+
+    def read(self, operation: str, work: Callable[..., T], *given: Any) -> T | None:
+        """Return what ``work(store, *given)`` finds, or None if there is no file yet."""
+        return self._run(operation, work, given, create=False)
+
+    def write(self, operation: str, work: Callable[..., T], *given: Any) -> T:
+        """Return what ``work(store, *given)`` does to the file, made if need be."""
+        done = self._run(operation, work, given, create=True)
+        assert done is not None
+        return done
+
+    def share(self) -> S:
+        """Return the store that this process has open at the path."""
+        if self.existing is not None:
+            raise ConfigurationError(
+                f"The engine of the existing cache {self.existing} is used through a stash"
+            )
+        if os.path.islink(self._path):
+            raise self.failure("open", OSError(f"{self._path} is a link, which is not followed"))
+        store: S = acquire(self.store_class, self._path, self)
+        self._store = store
+        return store
+
+    def root_cause(self, exc: BaseException) -> BaseException:
+        """Return the error that SQLite raised first."""
+        return exc
+
+    def wait(self, operation: str, exc: Exception, give_up: float) -> float:
+        """Sleep a little, if ``exc`` says that another process has the file locked.
+
+        Args:
+            operation: what could not be done.
+            exc: what the library raised.
+            give_up: what this returned when it was asked first; 0 at the first time.
+
+        Returns:
+            When patience ends.
+
+        Raises:
+            EngineError: it says something else, or patience is at its end.
+        """
+        cause = self.root_cause(exc)
+        give_up = give_up or time.monotonic() + PATIENCE
+        if "locked" not in str(cause) or time.monotonic() > give_up:
+            raise self.failure(operation, cause) from cause
+        time.sleep(random() / 100)  # not in step with the others who wait
+        return give_up
+
+    def _run(
+        self, operation: str, work: Callable[..., T], given: tuple[Any, ...], *, create: bool
+    ) -> T | None:
+        give_up = 0.0
+        while True:
+            store = self._store or self.share()
+            try:
+                with store.lock:
+                    if store is not self._store:
+                        continue  # another thread closed us
+                    connection = store.open(create=create)
+                    if connection is None:
+                        return None
+                    try:
+                        return work(store, *given)
+                    except BaseException:
+                        if connection.in_transaction and not store.depth:
+                            store.take_back()
+                        raise
+            except self.errors as exc:
+                caught = exc
+            give_up = self.wait(operation, caught, give_up)
+
+
+def _existing_path(existing: object, trusted: object) -> str | None:
+    """Return the absolute path that ``existing`` means, or None if it was not given."""
+    if not isinstance(trusted, bool):
+        raise ConfigurationError(f"trust_existing is True or False, not {trusted!r}")
+    if existing is None:
+        if trusted:
+            raise ConfigurationError(
+                "trust_existing=True is about the pickles of a cache that is given as existing="
+            )
+        return None
+    if not isinstance(existing, (str, os.PathLike)):
+        raise ConfigurationError(f"existing is a path, not {existing!r}")
+    return os.path.abspath(os.path.expanduser(os.fspath(existing)))

@@ -1,0 +1,1 @@
+"""Caches that other libraries wrote, opened as stashes: read, never written, never trusted."""
