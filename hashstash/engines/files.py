@@ -181,10 +181,16 @@ def remove_tree(path: str) -> None:
 def _remove(path: str) -> None:
     try:
         unlink(path)
-    except (IsADirectoryError, PermissionError):  # a folder: Linux says the one, macOS the other
-        if os.path.islink(path) or not os.path.isdir(path):
+    except (
+        IsADirectoryError,
+        PermissionError,
+    ) as exc:  # a folder: Linux says the one, macOS the other
+        if os.path.islink(path):
             raise
-        remove_tree(path)
+        try:
+            remove_tree(path)  # which is content if others have removed it meanwhile
+        except NotADirectoryError:
+            raise exc from None
 
 
 def unlink(path: str) -> bool:
