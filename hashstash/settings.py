@@ -206,6 +206,9 @@ def _from_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _from_server_url(url: str, engine: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return ``given`` with the server's URL as an option; ``#root/dbname`` names the stash."""
+    from .engines.remote import SecretUrl
+
+    SecretUrl(url)  # a '#' may belong to a password: that is an error, and no name
     address, _, name = url.partition("#")
     said: dict[str, Any] = {"engine": engine, "url": address}
     root, _, dbname = unquote(name).partition("/")

@@ -68,15 +68,15 @@ def parse(url: str) -> RedisUrl:
     for option, value in (("username", name), ("password", password)):
         if value:
             said.arguments[option] = unquote(value)
-    path = unquote(parts.path)
     db = said.arguments.pop("db", "0")
     if scheme == "unix":
-        said.path = path
+        said.path = unquote(parts.path)
     else:
         said.hosts = [_host(text, _PORTS[kind]) for text in netloc.split(",")]
-        path = path.strip("/")
+        path = parts.path.strip("/")
         if kind == "sentinel":
-            said.service, _, path = path.partition("/")
+            service, _, path = path.partition("/")
+            said.service = unquote(service)
         db = path or db
     said.db = _number(str(db))
     _check(said, scheme)

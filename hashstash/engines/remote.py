@@ -207,6 +207,11 @@ class RemoteEngine(Engine, Generic[C]):
         url = options.get("url") or os.environ.get(cls.variable()) or cls.default_url
         if not isinstance(url, str):
             raise TypeError(f"url is text, not {type(url).__name__}")
+        if "#" in url:
+            raise ConfigurationError(
+                "'#' names a stash only in a URL that is the first argument of HashStash; in "
+                f"url= and {cls.variable()} leave it out, and write %23 in a password."
+            )
         return {**options, "url": SecretUrl(url)}
 
     @classmethod
