@@ -14,7 +14,9 @@ PRIVATE_FOLDER = 0o700
 ATTEMPTS = 100
 """How often a removal begins again because others still write."""
 
-_FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+FOLDER = os.O_RDONLY  # how a folder is opened: never through a link
+for _flag in ("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC"):
+    FOLDER |= getattr(os, _flag, 0)
 
 
 class NotOursError(OSError):
@@ -128,7 +130,7 @@ def flush(fd: int) -> None:
 
 def flush_folder(path: str) -> int:
     """Flush the names in a folder; return the folder's inode."""
-    fd = os.open(path, _FOLDER_FLAGS)
+    fd = os.open(path, FOLDER)
     try:
         flush(fd)
         return os.fstat(fd).st_ino
@@ -138,6 +140,7 @@ def flush_folder(path: str) -> int:
 
 def flush_folders_above(path: str) -> None:
     """Flush the names in every folder above ``path`` that we may read."""
+    path = os.path.realpath(path)
     while (above := os.path.dirname(path)) != path:
         try:
             flush_folder(above)
@@ -181,10 +184,7 @@ def remove_tree(path: str) -> None:
 def _remove(path: str) -> None:
     try:
         unlink(path)
-    except (
-        IsADirectoryError,
-        PermissionError,
-    ) as exc:  # a folder: Linux says the one, macOS the other
+    except (IsADirectoryError, PermissionError) as exc:  # macOS says the second of a folder
         if os.path.islink(path):
             raise
         try:

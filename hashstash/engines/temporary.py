@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .files import flush, remove_tree, unlink, write_whole
+from .files import FOLDER, flush, remove_tree, unlink, write_whole
 from .locks import HeldFile
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -56,6 +56,8 @@ def reap(path: str) -> int:
     try:
         mode = os.lstat(path).st_mode
         if stat.S_ISDIR(mode):
+            if not held.claim(path, FOLDER):
+                return 0
             remove_tree(path)
             return 1
         if stat.S_ISREG(mode) and not held.claim(path, _REAP):

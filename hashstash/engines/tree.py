@@ -13,6 +13,7 @@ from typing import TypeVar
 from zlib import crc32
 
 from .files import (
+    FOLDER,
     NotOursError,
     flush_folder,
     flush_folders_above,
@@ -21,7 +22,7 @@ from .files import (
     make_folders,
     remove_tree,
 )
-from .locks import under_lock
+from .locks import HeldFile, under_lock
 from .temporary import fresh_name, reap
 
 T = TypeVar("T")
@@ -200,11 +201,19 @@ class Tree:
             pass  # the whole store is gone
 
     def _discard(self, path: str, remains: str) -> None:
+        """Move a folder out of sight in one step, then take it apart."""
+        held = HeldFile()
         try:
-            os.rename(path, remains)
+            try:
+                held.claim(path, FOLDER)  # so that nobody's sweep does our work again
+                os.rename(path, remains)
+                self.known, self._made = [None] * LEAVES, False
+                if self._durable:
+                    flush_folder(os.path.dirname(path))
+                remove_tree(remains)
+            finally:
+                held.close()
         except FileNotFoundError:
-            return  # another process was faster
-        self.forget()
-        if self._durable:
-            flush_folder(os.path.dirname(path))
-        remove_tree(remains)
+            pass  # another process was faster
+        finally:
+            held.close()  # once more: an interrupt may have hit the first

@@ -18,6 +18,8 @@ from zlib import crc32
 import pytest
 
 from hashstash.engines import ETAG, Engine, Place
+from hashstash.engines.files import FOLDER
+from hashstash.engines.locks import HeldFile
 from hashstash.engines.pairtree import PairtreeEngine
 from hashstash.engines.temporary import TempFile
 from hashstash.errors import EngineError
@@ -275,6 +277,14 @@ def write_half_and_wait(folder: str, ready: str, go_on: str) -> str:
     return temp.path
 
 
+def hold_and_wait(folder: str, ready: str, go_on: str) -> None:
+    held = HeldFile()
+    assert held.claim(folder, FOLDER)
+    Path(ready).touch()
+    while not Path(go_on).exists():
+        time.sleep(0.005)
+
+
 class TestSweep:
     """What dead writers leave is removed at the next opening; the living are spared."""
 
@@ -306,6 +316,19 @@ class TestSweep:
         getattr(other, use)(*given)
         assert list(temps.iterdir()) == []
         assert not remains.exists()
+
+    def test_a_sweep_leaves_a_clear_its_work(self, engine: PairtreeEngine, tmp_path: Path) -> None:
+        engine.put(b"key", b"row")
+        cleared = Path(engine.location, ".tmp", "0123")
+        cleared.mkdir()
+        ready = tmp_path / "ready"
+        child = Child("fork", hold_and_wait, str(cleared), str(ready), str(tmp_path / "never"))
+        while not ready.exists():
+            time.sleep(0.005)
+        assert engine.sweep() == 0
+        child.kill()
+        assert engine.sweep() == 1
+        assert not cleared.exists()
 
     def test_a_sweep_never_harms_a_writer(self, engine: PairtreeEngine) -> None:
         done = threading.Event()
