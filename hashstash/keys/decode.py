@@ -19,6 +19,8 @@ from .items import ESCAPE, double, int_body
 from .plain import MAX_FRACTION_BYTES, PATH_KINDS, decimal_text, is_zone_name
 
 _STR, _BYTES = b"sb"
+_MARGIN = 4
+"""The encoder counts its walk; shallow containers at its end are not part of that."""
 
 
 def decode_canonical(data: bytes) -> object:
@@ -56,72 +58,78 @@ def _refuse(reason: str) -> NoReturn:
 
 
 class _Frame(NamedTuple):
-    """A container whose items are being read."""
+    """A container whose items are being read.
+
+    Attributes:
+        tag: which kind it is.
+        start: where its body starts.
+        end: where its body ends.
+        parts: the objects read so far.
+        ends: where each of them ended.
+    """
 
     tag: int
+    start: int
     end: int
     parts: list[Any]
-    bounds: list[int]
+    ends: list[int]
 
 
 def _decode(data: bytes) -> object:
-    position = 0
-    root = _Frame(0, len(data), [], [])
-    frames = [root]
+    position, limit = 0, len(data)
+    frame = _Frame(0, 0, limit, [], [])
+    frames = [frame]
     while True:
-        frame = frames[-1]
-        if position == frame.end:
-            if frame is root:
+        if position == limit:
+            if len(frames) == 1:
                 break
-            frames.pop()
-            frames[-1].parts.append(_build(frame, data))
-            frames[-1].bounds.append(position)
-            continue
-        tag, start, end = _header(data, position, frame.end)
-        leaf = _LEAVES.get(tag)
-        if leaf is not None:
-            frame.parts.append(leaf(data[start:end]))
-            frame.bounds.append(end)
-            position = end
-        elif tag in _CONTAINERS:
-            if len(frames) > PLAIN_DEPTH + 2:
-                _refuse(f"nested more than {PLAIN_DEPTH} levels deep")
-            # The start is the first bound, from which the first part is measured.
-            frames.append(_Frame(tag, end, [], [start]))
-            position = start
+            found = _CONTAINERS[frame.tag](frames.pop(), data)
+            frame = frames[-1]
+            limit = frame.end
         else:
-            _refuse(f"there is no plain item {bytes((tag,))!r}")
-    if len(root.parts) != 1:
-        _refuse(f"{len(root.parts)} items instead of one")
-    return root.parts[0]
+            tag, start, end = _header(data, position, limit)
+            leaf = _LEAVES.get(tag)
+            if leaf is None:
+                if tag not in _CONTAINERS:
+                    _refuse(f"there is no plain item {bytes((tag,))!r}")
+                if len(frames) > PLAIN_DEPTH + _MARGIN:
+                    _refuse(f"nested more than {PLAIN_DEPTH} levels deep")
+                frame = _Frame(tag, start, end, [], [])
+                frames.append(frame)
+                position, limit = start, end
+                continue
+            found = leaf(data[start:end])
+            position = end
+        frame.parts.append(found)
+        frame.ends.append(position)
+    if len(frame.parts) != 1:
+        _refuse(f"{len(frame.parts)} items instead of one")
+    return frame.parts[0]
 
 
 def _header(data: bytes, position: int, limit: int) -> tuple[int, int, int]:
     """Return the tag of the item at ``position``, and where its body starts and ends."""
-    if limit - position < 2:
+    start = position + 2
+    if start > limit:
         _refuse("an item is cut short")
     length = data[position + 1]
-    start = position + 2
     if length == ESCAPE:
         start += 8
         length = int.from_bytes(data[position + 2 : start], "big")
         if length < ESCAPE:
             _refuse("a length is longer than it need be")
-    if length > limit - start:
+    end = start + length
+    if end > limit:
         _refuse("an item is longer than what it is in")
-    return data[position], start, start + length
+    return data[position], start, end
 
 
 # -- containers -------------------------------------------------------------------------------
 
 
-def _build(frame: _Frame, data: bytes) -> object:
-    return _CONTAINERS[frame.tag](frame, data)
-
-
 def _check_order(frame: _Frame, data: bytes, stride: int) -> None:
     """Refuse members that are not in the order of their bytes."""
-    bounds = frame.bounds[::stride]
+    bounds = (frame.start, *frame.ends[stride - 1 :: stride])
     members = [data[start:end] for start, end in pairwise(bounds)]
     if any(one > two for one, two in pairwise(members)):
         _refuse("the members of a set or dict are out of order")
@@ -167,7 +175,7 @@ def _range(frame: _Frame, _: bytes) -> range:
 def _fraction(frame: _Frame, _: bytes) -> object:
     from fractions import Fraction
 
-    if frame.end - frame.bounds[0] > MAX_FRACTION_BYTES:
+    if frame.end - frame.start > MAX_FRACTION_BYTES:
         _refuse("a fraction is too long")
     numerator, denominator = _ints(frame, 2)
     found = Fraction(numerator, denominator)

@@ -196,6 +196,12 @@ def _dict(value: dict[object, object], _: Encoder) -> Steps:
     return item(b"d", in_order(pairs))
 
 
+def attributes(found: dict[str, Any]) -> Steps:
+    """Encode an object's attributes as a dict."""
+    data = flat(found)
+    return (yield Attributes(found)) if data is None else data
+
+
 def _slice(value: slice, _: Encoder) -> Steps:
     start = yield value.start
     stop = yield value.stop

@@ -13,7 +13,7 @@ from typing import Any
 
 from hashstash.origin import closure_of, import_path, main_identity, module_of, source_of
 
-from .encode import Attributes, Encoder, Handler, Steps, UnstableError
+from .encode import Encoder, Handler, Steps, UnstableError, attributes
 from .items import bytes_item, int_item, str_item
 from .names import class_item, name_item, path_item
 
@@ -41,13 +41,21 @@ _NOT_CONTENT = {
 
 
 def _function(value: types.FunctionType, encoder: Encoder) -> Steps:
-    name = encoder.opaque("name", str_item(module_of(value)), str_item(value.__qualname__))
+    name = encoder.opaque("name", str_item(module_of(value)), str_item(_qualname(value)))
     text = source_of(value)
     body = str_item(text) if text is not None else (yield value.__code__)
     defaults = yield value.__defaults__ or None
     keywords = yield value.__kwdefaults__ or None
     closure = yield from _closure(value, encoder)
     return encoder.opaque("function", name, body, defaults, keywords, closure)
+
+
+def _qualname(value: types.FunctionType) -> str:
+    """Return the qualified name, without comprehensions: since 3.12 they are not in it."""
+    name = value.__qualname__
+    for comprehension in ("<listcomp>.", "<setcomp>.", "<dictcomp>."):
+        name = name.replace(comprehension, "")
+    return name
 
 
 def _closure(value: types.FunctionType, encoder: Encoder, *, but: str = "") -> Steps:
@@ -97,8 +105,9 @@ def builtin(value: Any, encoder: Encoder) -> bytes | Steps:
 
 
 def _builtin_method(value: Any, encoder: Encoder) -> Steps:
-    owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
-    if owner is None or isinstance(owner, types.ModuleType):
+    # A bound method of a C type has both; what it is bound to says more.
+    owner = value.__self__ if hasattr(value, "__self__") else value.__objclass__
+    if isinstance(owner, types.ModuleType):
         raise UnstableError(
             f"because {value.__name__!r} cannot be imported from {module_of(value)!r}"
         )
@@ -150,7 +159,7 @@ def _own_class(value: type, encoder: Encoder) -> Steps:
     elif issubclass(value, tuple) and hasattr(value, _NAMEDTUPLE[0]):  # a namedtuple
         content = yield tuple(getattr(value, name) for name in _NAMEDTUPLE)
     else:
-        content = yield _content(value)
+        content = yield from attributes(_content(value))
     closures = []
     for name, member in sorted(vars(value).items()):
         if isinstance(member, types.FunctionType) and member.__closure__:
@@ -159,15 +168,13 @@ def _own_class(value: type, encoder: Encoder) -> Steps:
     return encoder.opaque("class", name_item(value, encoder), meta, bases, content, *closures)
 
 
-def _content(value: type) -> Attributes:
+def _content(value: type) -> dict[str, object]:
     slots = types.GetSetDescriptorType | types.MemberDescriptorType
-    return Attributes(
-        {
-            name: member
-            for name, member in vars(value).items()
-            if name not in _NOT_CONTENT and not isinstance(member, slots)
-        }
-    )
+    return {
+        name: member
+        for name, member in vars(value).items()
+        if name not in _NOT_CONTENT and not isinstance(member, slots)
+    }
 
 
 def _cell(value: types.CellType, encoder: Encoder) -> Steps:

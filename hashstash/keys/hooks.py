@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from hashstash.errors import ConfigurationError
 
+from . import plain
 from .encode import BUILTINS, Encoder, Handler, Steps, UnstableError, forget_handlers
 from .items import SCALARS
 
@@ -42,7 +43,8 @@ def register_key(kind: type[T], function: Callable[[T], object]) -> None:
     """
     if not isinstance(kind, type):
         raise TypeError(f"register_key takes a class, not {kind!r}")
-    if kind in SCALARS or kind in BUILTINS or kind is object:
+    fixed = kind in SCALARS or kind in BUILTINS or plain.handler_for(kind) is not None
+    if fixed or kind is object:
         raise ConfigurationError(f"The form of {kind.__name__} keys is fixed; subclass it instead.")
     if not callable(function):
         raise TypeError(f"register_key takes a function, not {function!r}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .encode import Attributes, Encoder, Handler, Steps
+from .encode import Encoder, Handler, Steps, attributes
 from .items import bytes_item, int_item, str_item
 from .names import package_class_item
 
@@ -105,8 +105,8 @@ def _array(value: np.ndarray[Any, Any], encoder: Encoder) -> Steps:
     if type(value) in (np.ndarray, np.memmap):
         return encoder.opaque("ndarray", kind, int_item(value.ndim), shape, content)
     name = yield from package_class_item(type(value), encoder)
-    attributes = yield Attributes(getattr(value, "__dict__", {}))
-    return encoder.opaque("ndarray", kind, int_item(value.ndim), shape, content, name, attributes)
+    more = yield from attributes(getattr(value, "__dict__", {}))
+    return encoder.opaque("ndarray", kind, int_item(value.ndim), shape, content, name, more)
 
 
 def _masked(value: Any, encoder: Encoder) -> Steps:

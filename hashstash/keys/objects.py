@@ -15,7 +15,7 @@ from typing import Any
 
 from hashstash.origin import module_of
 
-from .encode import Attributes, Encoder, Handler, Steps, UnstableError
+from .encode import Encoder, Handler, Steps, UnstableError, attributes
 from .items import bytes_item, in_order, int_item, str_item
 from .names import class_item, path_item
 
@@ -52,8 +52,8 @@ def _of_fields(names: tuple[str, ...], *more: str) -> Handler:
 
     def steps(value: object, encoder: Encoder) -> Steps:
         kind = yield from class_item(type(value), encoder)
-        found = Attributes({n: getattr(value, n) for n in names if hasattr(value, n)})
-        parts = [(yield found)]
+        found = {n: getattr(value, n) for n in names if hasattr(value, n)}
+        parts = [(yield from attributes(found))]
         for name in more:
             extra = getattr(value, name, None)
             if extra:
@@ -83,9 +83,8 @@ def _fields_of(kind: type) -> Handler | None:
 def _set_subclass(value: Any, encoder: Encoder) -> Steps:
     kind = yield from class_item(type(value), encoder)
     base = frozenset if isinstance(value, frozenset) else set
-    return encoder.opaque(
-        "set", kind, (yield base(value)), (yield Attributes(getattr(value, "__dict__", {})))
-    )
+    more = yield from attributes(getattr(value, "__dict__", {}))
+    return encoder.opaque("set", kind, (yield base(value)), more)
 
 
 def _iterator(value: object, _: Encoder) -> bytes:
@@ -192,7 +191,8 @@ def _reducing(kind: type) -> Handler:
             state = _without(hidden, state)
         if state is not None and not (type(state) is dict and not state):
             parts.append(str_item("state"))
-            parts.append((yield Attributes(state) if type(state) is dict else state))
+            is_dict = type(state) is dict
+            parts.append((yield from attributes(state)) if is_dict else (yield state))
         if items is not None:
             parts.append(str_item("items"))
             parts.append((yield list(items)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .encode import Attributes, Encoder, Handler, Steps
+from .encode import Encoder, Handler, Steps, attributes
 from .items import NONE, int_item, str_item
 from .names import package_class_item
 
@@ -66,7 +66,8 @@ def _subclass(value: Any, base: type, encoder: Encoder) -> Steps:
     if type(value) is base:
         return NONE
     name = yield from package_class_item(type(value), encoder)
-    more = yield Attributes({name: getattr(value, name, None) for name in value._metadata})
+    declared = {name: getattr(value, name, None) for name in value._metadata}
+    more = yield from attributes(declared)
     return encoder.opaque("subclass", name, more)
 
 
