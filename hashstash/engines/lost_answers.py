@@ -8,6 +8,12 @@ row that is there afterwards tells what happened, except where somebody else wro
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hashstash.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from .base import Engine
 
 ATTEMPTS = 3
 """How often a conditional write is tried while its answers are lost."""
@@ -92,3 +98,13 @@ def _found(current: Callable[[], bytes | None], doubt: LostAnswerError) -> bytes
         return current()
     except LostAnswerError as lost:
         raise doubt from lost
+
+
+def unavailable(engine: Engine, operation: str, lost: LostAnswerError) -> EngineUnavailableError:
+    """Return the error to raise ``from lost.error``, which says what is known of the request."""
+    said = str(engine.failure(operation, lost.error))
+    if lost.sent:
+        said += " The request was sent: if it was to write, that may or may not have been done."
+    return EngineUnavailableError(
+        said, engine=engine.name, operation=operation, place=engine.location
+    )

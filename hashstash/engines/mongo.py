@@ -16,11 +16,11 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from hashstash.errors import ConfigurationError, EngineUnavailableError
+from hashstash.errors import ConfigurationError
 
 from .base import ETAG, PAGE, Place, pages
 from .batches import BATCH_BYTES, batches
-from .lost_answers import LostAnswerError, settle_put, settle_swap
+from .lost_answers import LostAnswerError, settle_put, settle_swap, unavailable
 from .mongo_pieces import INLINE_BYTES, ROW, Document, Pieces
 from .mongo_writes import answered, current_etag, insert, lost_races, remove, replace
 from .remote import TIMEOUT, RemoteEngine
@@ -139,21 +139,13 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
         try:
             yield self._collection(target.client)
         except LostAnswerError as lost:
-            raise self._unavailable(operation, lost) from lost.error
+            raise unavailable(self, operation, lost) from lost.error
         except BulkWriteError as exc:
             # Its own text has whole rows in it.
             said = [*exc.details["writeErrors"], *exc.details["writeConcernErrors"]]
             raise self.failure(operation, PyMongoError(str(said[0].get("errmsg")))) from None
         except PyMongoError as exc:
             raise self.failure(operation, exc) from exc
-
-    def _unavailable(self, operation: str, lost: LostAnswerError) -> EngineUnavailableError:
-        said = str(self.failure(operation, lost.error))
-        if lost.sent:
-            said += " The request was sent: it may or may not have been done."
-        return EngineUnavailableError(
-            said, engine=self.name, operation=operation, place=self.location
-        )
 
     # -- one row ----------------------------------------------------------------------------
 
