@@ -1,6 +1,7 @@
 """HashStash: stash anything under anything, in any of several engines."""
 
-from .coding import decode, deserialize, encode, serialize
+from typing import TYPE_CHECKING
+
 from .errors import (
     ConfigurationError,
     CorruptRowError,
@@ -19,6 +20,12 @@ from .errors import (
 from .keys import register_key, stable_bytes, stable_hash
 from .stash import HashStash, TemporaryStash
 
+if TYPE_CHECKING:
+    from .coding import decode, deserialize, encode, serialize
+    from .functions.decorators import stash_mapped, stashed_result
+    from .functions.maps import MapItemError, StashMap
+    from .functions.results import UnstorableResultWarning
+
 __version__ = "1.0.0.dev0"
 
 __all__ = [
@@ -30,12 +37,15 @@ __all__ = [
     "HashStash",
     "HashStashError",
     "KeyCollisionError",
+    "MapItemError",
     "MissingDependencyError",
     "SerializationError",
     "SizeLimitError",
+    "StashMap",
     "TemporaryStash",
     "UnknownNameError",
     "UnstableKeyError",
+    "UnstorableResultWarning",
     "UntrustedRowError",
     "decode",
     "deserialize",
@@ -44,4 +54,29 @@ __all__ = [
     "serialize",
     "stable_bytes",
     "stable_hash",
+    "stash_mapped",
+    "stashed_result",
 ]
+
+_ON_FIRST_USE = {
+    "MapItemError": "functions.maps",
+    "StashMap": "functions.maps",
+    "UnstorableResultWarning": "functions.results",
+    "decode": "coding",
+    "deserialize": "coding",
+    "encode": "coding",
+    "serialize": "coding",
+    "stash_mapped": "functions.decorators",
+    "stashed_result": "functions.decorators",
+}
+"""Names whose modules not everybody needs: importing this package costs next to nothing."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f".{_ON_FIRST_USE[name]}", __name__), name)
+    globals()[name] = found
+    return found

@@ -14,6 +14,8 @@ from .source import remember_source, source_of
 
 __all__ = [
     "INTERACTIVE",
+    "MAIN_FILE",
+    "MAIN_NAME",
     "closure_of",
     "globals_used",
     "import_path",
@@ -25,6 +27,9 @@ __all__ = [
 
 INTERACTIVE = "<interactive>"
 """The identity of a ``__main__`` that has neither file nor name: a prompt, ``-c``, a pipe."""
+
+MAIN_FILE, MAIN_NAME = "__hashstash_file__", "__hashstash_name__"
+"""Where ``__main__`` keeps its file and name while they are hidden from new processes."""
 
 _NAMELESS = ("builtins", "numpy", "scipy.special")
 _MAIN_NAMES = frozenset({"__main__", "__mp_main__"})
@@ -43,10 +48,10 @@ def main_identity() -> str:
         return INTERACTIVE
     names = vars(main)
     spec = names.get("__spec__")
-    name = getattr(spec, "name", None)
+    name = getattr(spec, "name", None) or names.get(MAIN_NAME)
     if isinstance(name, str) and name not in _MAIN_NAMES:
         return name
-    file = names.get("__file__")
+    file = names.get("__file__") or names.get(MAIN_FILE)
     if isinstance(file, str) and not file.startswith("<"):
         return _real_path(file)
     for told in (

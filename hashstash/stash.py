@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from .codec import Codec, key_needs_row
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .engines import Engine
+    from .functions.maps import StashMap
     from .functions.results import StashedFunction
 
 P = ParamSpec("P")
@@ -258,6 +259,47 @@ class HashStash(StashMapping):
         from .functions.decorators import decorate
 
         return decorate(self, function, options)
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        objects: Iterable[Any],
+        options: Iterable[Mapping[str, Any]] | None = None,
+        **common: Any,
+    ) -> StashMap:
+        """Return the results of a function over many objects, computed in the background.
+
+        Results are stored as those of ``run`` are, so what was computed before is not computed
+        again, and a map that was interrupted goes on where it was.
+
+        Args:
+            function: any callable; lambdas, closures and functions of a script too.
+            objects: what it is called with, one each; a tuple is one object (but see ``star``).
+            options: keyword arguments of each call, one dict for each object.
+            **common: keyword arguments of every call; and how the map works, as ``MapOptions``
+                has it: ``num_proc``, ``preload``, ``precompute``, ``progress``, ``desc``,
+                ``ordered``, ``stash_runs``, ``stash_map``, ``force``, ``star``, ``executor``.
+
+        Example:
+            >>> stash = HashStash("docs_example", engine="memory")
+            >>> stash.map(lambda name, n=1: name * n, ["a", "b"], n=2, num_proc=1).results
+            ['aa', 'bb']
+        """
+        from .functions.decorators import begin_map
+
+        return begin_map(self, self._functions, function, objects, options, common)
+
+    def stash_mapped(
+        self, **settings: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., StashMap]]:
+        """Decorate a function so that it takes many objects and returns a ``StashMap``.
+
+        Args:
+            **settings: ``MapOptions`` (``num_proc``, ...) and ``ResultOptions`` (``ttl``, ...).
+        """
+        from .functions.decorators import mapped
+
+        return mapped(self, settings)
 
     # -- what it is -------------------------------------------------------------------------
 

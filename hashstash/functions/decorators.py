@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import fields
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from .calls import signature_of
 from .identity import callee_of
+from .maps import MapOptions, StashMap
 from .options import ResultOptions
 from .results import StashedFunction
 
@@ -18,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _DEFAULTS = ResultOptions()
+_MAP_NAMES = frozenset(field.name for field in fields(MapOptions))
 _OPTION_NAMES = frozenset(field.name for field in fields(ResultOptions))
 
 
@@ -97,3 +101,86 @@ def stashed_result(function: Any = None, /, **settings: Any) -> Any:
     if callable(function):
         return decorate(HashStash(**settings), function, options)
     return decorate(HashStash(function, **settings), None, options)
+
+
+def begin_map(  # noqa: PLR0917 - the arguments of stash.map
+    stash: HashStash,
+    known: MutableMapping[Any, StashedFunction[..., Any]],
+    function: Callable[..., Any],
+    objects: Iterable[Any],
+    options: Iterable[Mapping[str, Any]] | None,
+    common: dict[str, Any],
+) -> StashMap:
+    """Begin a map whose settings are among the common keyword arguments.
+
+    Raises:
+        TypeError: a setting's name is also a parameter of the function.
+    """
+    stashed = stashed_once(stash, known, function)
+    attach(function, stashed)
+    return _begin(stashed, objects, options, common)
+
+
+def _begin(
+    stashed: StashedFunction[..., Any],
+    objects: Iterable[Any],
+    options: Iterable[Mapping[str, Any]] | None,
+    common: dict[str, Any],
+) -> StashMap:
+    chosen = {name: common.pop(name) for name in list(common) if name in _MAP_NAMES}
+    parameters = signature_of(stashed._callee.function).parameters
+    for name in chosen:
+        if name in parameters:
+            raise TypeError(
+                f"{name!r} is a setting of the map and a parameter of the function: bind the "
+                f"parameter beforehand, with functools.partial(function, {name}=...)"
+            )
+    return StashMap(stashed, objects, options, common, MapOptions(**chosen))
+
+
+def mapped(
+    stash: HashStash, settings: dict[str, Any]
+) -> Callable[[Callable[..., Any]], Callable[..., StashMap]]:
+    """Return a decorator that makes a function take many objects."""
+    chosen = {name: settings.pop(name) for name in list(settings) if name in _MAP_NAMES}
+    results = ResultOptions(**settings)
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., StashMap]:
+        stashed = StashedFunction(stash, function, results)
+
+        @functools.wraps(function)
+        def many(
+            objects: Iterable[Any],
+            options: Iterable[Mapping[str, Any]] | None = None,
+            **common: Any,
+        ) -> StashMap:
+            return _begin(stashed, objects, options, {**chosen, **common})
+
+        many.__dict__["stash"] = stashed.stash
+        return many
+
+    return decorated
+
+
+def stash_mapped(
+    root_dir: str | None = None, /, **settings: Any
+) -> Callable[[Callable[..., Any]], Callable[..., StashMap]]:
+    """Decorate a function so that it takes many objects and returns a ``StashMap``.
+
+    Args:
+        root_dir: the stash's ``root_dir``.
+        **settings: options of ``HashStash``, of maps (``num_proc``, ...) and of results
+            (``ttl``, ...).
+
+    Example:
+        >>> @stash_mapped("docs_example", engine="memory", num_proc=1)
+        ... def double(x):
+        ...     return 2 * x
+        >>> double([1, 2, 3]).results
+        [2, 4, 6]
+    """
+    from hashstash.stash import HashStash
+
+    names = _OPTION_NAMES | _MAP_NAMES
+    chosen = {name: settings.pop(name) for name in list(settings) if name in names}
+    return mapped(HashStash(root_dir, **settings), chosen)

@@ -16,6 +16,9 @@ from .calls import Binder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hashstash.settings import Settings
+    from hashstash.signing import Keyring
+
     from .identity import Identity
     from .options import ResultOptions
 
@@ -45,12 +48,25 @@ class FunctionStash(HashStash):
             dbname=f"{parent._settings.dbname}/{below}",
             namespace=f"{parent._settings.namespace}/{below}",
         )
-        made = cls.__new__(cls)
-        made._compose(settings, parent._keyring.at(settings.namespace))
-        made._binder, made._options, made.identity = binder, options, identity
-        made._stored_key = made._stored_call
+        made = cls.at(settings, parent._keyring.at(settings.namespace), identity, binder, options)
         if parent.is_tmp:
             parent._below.append(made._engine)
+        return made
+
+    @classmethod
+    def at(
+        cls,
+        settings: Settings,
+        keyring: Keyring,
+        identity: Identity,
+        binder: Binder,
+        options: ResultOptions,
+    ) -> FunctionStash:
+        """Return the stash of the results of one state of a function, wherever it is kept."""
+        made = cls.__new__(cls)
+        made._compose(settings, keyring)
+        made._binder, made._options, made.identity = binder, options, identity
+        made._stored_key = made._stored_call
         return made
 
     @property

@@ -15,21 +15,26 @@ from hashstash.errors import SerializationError, SizeLimitError
 from hashstash.expiry import expiry_field, is_expired, seconds_of
 from hashstash.keys import stored_key
 from hashstash.rows import META, pack_field, time_of
+from hashstash.signing import Keyring
 
 from .calls import Binder
 from .explain import Explanation, explain
 from .flight import Flight, Found
 from .function_stash import FunctionStash
-from .identity import Callee, callee_of, code_token, identity_of
+from .identity import Callee, Identity, callee_of, code_token, identity_of
 from .options import ResultOptions
 from .states import forget_other_states, remember_state
 
 if TYPE_CHECKING:
     from hashstash.engines import Engine
+    from hashstash.settings import Settings
     from hashstash.stash import HashStash
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class UnstorableResultWarning(UserWarning):
@@ -57,14 +62,16 @@ class StashedFunction(Generic[P, R]):
     """A function whose results are stashed; call it as the function itself.
 
     Args:
-        parent: the stash below which the results are kept.
+        parent: the stash below which the results are kept; None for one pinned to its own.
         function: any callable.
         options: how results are kept.
     """
 
     __wrapped__: Callable[P, R]
 
-    def __init__(self, parent: HashStash, function: Callable[P, R], options: ResultOptions) -> None:
+    def __init__(
+        self, parent: HashStash | None, function: Callable[P, R], options: ResultOptions
+    ) -> None:
         functools.update_wrapper(self, function)
         self._parent, self._options = parent, options
         self._callee = callee_of(function)
@@ -74,10 +81,11 @@ class StashedFunction(Generic[P, R]):
         self._exceptions_ttl = seconds_of(options.exceptions_ttl, "exceptions_ttl") or self._ttl
         self._kept = options.kept_exceptions
         self._shared = _Shared()
+        self._pinned: _Target | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, computed now if there is none."""
-        call = self._call(args, kwargs)
+        call = self.complete(args, kwargs)
         target = self._target()
         key = target.stash.call_key(*call)
         stored, canonical = stored_key(key)
@@ -88,7 +96,7 @@ class StashedFunction(Generic[P, R]):
             if self._refresh_after and time_ns() - time_of(row) > self._refresh_after:
                 self._refresh_in_background(target, call, key)
             return value
-        return self._fly(target, call, key, since=0)
+        return self._fly(target, call, key, since=0)[0]
 
     def __get__(self, instance: object, owner: type | None = None) -> StashedFunction[..., R]:
         if instance is None:
@@ -126,13 +134,13 @@ class StashedFunction(Generic[P, R]):
 
     def get_func(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored result of this call, or None; nothing is computed."""
-        args_, kwargs_ = self._call(args, kwargs)
+        args_, kwargs_ = self.complete(args, kwargs)
         found: R | None = self.stash.get_func(*args_, **kwargs_)
         return found
 
     def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Tell whether this call would be answered from the stash."""
-        target, call = self._target(), self._call(args, kwargs)
+        target, call = self._target(), self.complete(args, kwargs)
         stored, _ = stored_key(target.stash.call_key(*call))
         row = target.stash._get(stored)
         return row is not None and not is_expired(row, stored)
@@ -140,20 +148,20 @@ class StashedFunction(Generic[P, R]):
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the stored result of this call; report whether there was one."""
         stash = self.stash
-        stored, _ = stored_key(stash.call_key(*self._call(args, kwargs)))
+        stored, _ = stored_key(stash.call_key(*self.complete(args, kwargs)))
         failed = bool(self._kept) and _failures(stash).delete(stored)
         return (stash._writer or stash._open_writer()).delete(stored) or failed
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call now, and store the result in place of an earlier one."""
-        target, call = self._target(), self._call(args, kwargs)
-        return self._fly(target, call, target.stash.call_key(*call), since=time_ns())
+        target, call = self._target(), self.complete(args, kwargs)
+        return self._fly(target, call, target.stash.call_key(*call), since=time_ns())[0]
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Return why this call would hit or miss: expired, changed code, or which argument."""
         stash = self.stash
         return explain(
-            self._parent, stash, stash.identity, stash.call_key(*self._call(args, kwargs))
+            self._home(), stash, stash.identity, stash.call_key(*self.complete(args, kwargs))
         )
 
     # -- all calls --------------------------------------------------------------------------
@@ -170,48 +178,88 @@ class StashedFunction(Generic[P, R]):
 
     def prune(self) -> int:
         """Remove the results of earlier states of the code; return of how many states."""
-        return forget_other_states(self._parent, self.stash)
+        return forget_other_states(self._home(), self.stash)
 
-    # -- inside -----------------------------------------------------------------------------
+    # -- for maps ---------------------------------------------------------------------------
 
-    def _call(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def complete(self, args: Any, kwargs: Any) -> Arguments:
+        """Return the arguments of a call with those that the callable was bound to before."""
         callee = self._callee
         if callee.args or callee.kwargs:
             return (*callee.args, *args), {**callee.kwargs, **kwargs}
         return args, kwargs
 
+    def compute_keyed(self, call: Arguments, key: Any, *, force: bool) -> tuple[R, bool]:
+        """Return the result under ``key``, computed if there is none, and whether it is stored."""
+        call = self.complete(*call)
+        return self._fly(self._target(), call, key, since=time_ns() if force else 0)
+
+    def compute_unstored(self, call: Arguments) -> R:
+        """Return what the function returns; nothing is looked up or stored."""
+        args, kwargs = self.complete(*call)
+        result: R = self._callee.function(*args, **kwargs)
+        return result
+
+    def portable(self) -> tuple[Any, Identity, ResultOptions]:
+        """Return what a worker needs to store results where this one does."""
+        importable = isinstance(self.__reduce__(), str)
+        carried: Any = self if importable else self._callee
+        return carried, self.stash.identity, self._options
+
+    @classmethod
+    def from_portable(
+        cls, carried: Any, identity: Identity, options: ResultOptions, settings: Settings, keys: Any
+    ) -> StashedFunction[..., Any]:
+        """Return, in a worker, the function that ``portable`` described, pinned to its stash."""
+        callee = carried._callee if isinstance(carried, StashedFunction) else Callee(*carried)
+        made: StashedFunction[..., Any] = cls(None, callee.function, options)
+        made._callee = callee
+        keyring = Keyring(keys, settings.namespace)
+        stash = FunctionStash.at(settings, keyring, identity, made._binder, options)
+        flight = Flight(stash._engine, stash._codec) if options.single_flight else None
+        made._pinned = _Target(None, stash, flight)
+        return made
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _home(self) -> HashStash:
+        assert self._parent is not None, "a function pinned to its stash has no other states"
+        return self._parent
+
     def _target(self) -> _Target:
         """Return where results go; another place once the code, or what it closes over, changed."""
+        if self._pinned is not None:
+            return self._pinned
         function, options = self._callee.function, self._options
         token = code_token(function, deps=options.on_change == "deps")
         target = self._shared.target
         if target is not None and target.token == token:
             return target
         identity = identity_of(function, options.on_change, options.version)
-        stash = FunctionStash.below(self._parent, identity, self._binder, options)
+        stash = FunctionStash.below(self._home(), identity, self._binder, options)
         flight = Flight(stash._engine, stash._codec) if options.single_flight else None
-        remember_state(self._parent, identity)
+        remember_state(self._home(), identity)
         target = self._shared.target = _Target(token, stash, flight)
         return target
 
-    def _fly(self, target: _Target, call: Any, key: Any, *, since: int) -> R:
-        """Return a result written after ``since``, by us or by whoever computes it already."""
+    def _fly(self, target: _Target, call: Any, key: Any, *, since: int) -> tuple[R, bool]:
+        """Return a result written after ``since``, ours or another's, and whether it is stored."""
         stored, canonical = stored_key(key)
 
-        def look() -> Found[R] | None:
+        def look() -> Found[tuple[R, bool]] | None:
             row = target.stash._get(stored)
             if row is None or time_of(row) < since or is_expired(row, stored):
                 return None
-            return Found(cast("R", target.stash._decode(row, stored, canonical)))
+            return Found((cast("R", target.stash._decode(row, stored, canonical)), True))
 
-        def work() -> R:
+        def work() -> tuple[R, bool]:
             self._raise_kept(target.stash, stored)
             self._shared.misses += 1
             return self._compute(target.stash, call, key)
 
         return work() if target.flight is None else target.flight.run(stored, look, work)
 
-    def _compute(self, stash: FunctionStash, call: Any, key: Any) -> R:
+    def _compute(self, stash: FunctionStash, call: Any, key: Any) -> tuple[R, bool]:
         args, kwargs = call
         stored, canonical = stored_key(key)  # before the call: it may change its arguments
         try:
@@ -232,9 +280,9 @@ class StashedFunction(Generic[P, R]):
                 UnstorableResultWarning,
                 stacklevel=2,
             )
-            return result
+            return result, False
         (stash._writer or stash._open_writer()).put(stored, row)
-        return result
+        return result, True
 
     def _refresh_in_background(self, target: _Target, call: Any, key: Any) -> None:
         stored, _ = stored_key(key)
