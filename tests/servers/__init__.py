@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Read at import: the test session moves the user's folders into its own.
@@ -25,6 +26,10 @@ os.environ.setdefault(
 
 PATIENCE = 60.0
 """Seconds that a server may take to start or stop: the machine may be busy."""
+
+
+_starter = ThreadPoolExecutor(1)
+"""Starts all servers: they die with the thread that started them, so that one has to last."""
 
 
 class ServerMissingError(Exception):
@@ -85,10 +90,11 @@ class ServerProcess:
         dies_with_us = shutil.which("setpriv")
         prefix = [dies_with_us, "--pdeathsig", "KILL"] if dies_with_us else []
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            command = [*prefix, *self.command]
+            self.process = _starter.submit(
+                subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=self.env,
-            )  # fmt: skip
+            ).result()  # fmt: skip
         try:
             wait_until(self._is_ready, f"{self.command[0]} to start")
         except BaseException:
