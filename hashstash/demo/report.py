@@ -91,7 +91,7 @@ def findings(results: Results) -> list[tuple[str, str]]:
     found = [("All modules", f"{total:,} lines, {functions:,} functions, {classes:,} classes")]
     tests = sum(map(is_test, results))
     if tests:
-        found.append(("Tests", f"{tests:,} of the modules, left out of the rest of this page"))
+        found.append(("Tests", f"{tests:,} of the modules, not ranked here"))
     for label, measure, say in (
         ("Hardest function", "complexity", "complexity {:,}"),
         ("Longest function", "lines", "{:,} lines"),
