@@ -19,6 +19,7 @@ from botocore.exceptions import (
     IncompleteReadError,
     SSLError,
 )
+from botocore.utils import determine_content_length
 
 from .lost_answers import LostAnswerError
 from .s3_address import Address
@@ -40,6 +41,9 @@ BUSY_FACTOR = 4
 
 SLOWEST = 1.0
 """The longest pause between two tries, in seconds."""
+
+SMALL_BYTES = 1 << 20
+"""Bodies up to this size are sent at once, without asking whether the server wants them."""
 
 TAGS = 10_000
 """How many transport ETags are remembered."""
@@ -158,9 +162,17 @@ def _client(address: Address, timeout: float, workers: int) -> Any:
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if address.endpoint_url else "auto"},
     )
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=address.endpoint_url,
         region_name=session.region_name or "us-east-1",
         config=config,
     )
+    client.meta.events.register("before-sign.s3.PutObject", _send_at_once)
+    return client
+
+
+def _send_at_once(request: Any, **_: Any) -> None:
+    """Save a small write the round trip that botocore makes to ask whether it is wanted."""
+    if determine_content_length(request.body) <= SMALL_BYTES:
+        del request.headers["Expect"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -36,6 +37,8 @@ needs_fork = pytest.mark.skipif("fork" not in METHODS, reason="this system does 
 class CrowdTests:
     """Rows are shared by processes, unless the engine is private."""
 
+    rounds: ClassVar[int]
+
     @pytest.mark.parametrize("method", METHODS)
     def test_another_process_reads(self, engine: Engine, shared: EngineSpec, method: str) -> None:
         rows = {b"k\0\xff%d" % n: make_row(b"payload") for n in range(50)}
@@ -63,14 +66,14 @@ class CrowdTests:
         self, engine: Engine, shared: EngineSpec
     ) -> None:
         child = Child(FAST, swap_until_stopped, shared, 10)
-        put_among_swaps(engine, 300)
+        put_among_swaps(engine, self.rounds)
         child.result()
 
     def test_a_delete_is_never_undone_by_a_swap_elsewhere(
         self, engine: Engine, shared: EngineSpec
     ) -> None:
         child = Child(FAST, swap_until_stopped, shared, 10)
-        delete_among_swaps(engine, 300)
+        delete_among_swaps(engine, self.rounds)
         child.result()
 
     @pytest.mark.parametrize("how", ["exit", "kill"])

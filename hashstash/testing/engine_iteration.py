@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -13,15 +14,15 @@ from .processes import METHODS, in_processes, in_threads
 from .samples import is_sealed, make_row, sealed_row
 from .work import EngineSpec, put_all
 
-MANY = 1100
-"""More keys than a page holds."""
-
 
 class IterationTests:
     """A key that is there throughout comes exactly once; nothing is locked meanwhile."""
 
+    many: ClassVar[int] = 1100
+    """More keys than a page holds."""
+
     def test_every_key_once(self, engine: Engine) -> None:
-        rows = {b"key %d" % n: b"row %d" % n for n in range(2 * MANY)}
+        rows = {b"key %d" % n: b"row %d" % n for n in range(2 * self.many)}
         engine.put_many(rows.items())
         assert sorted(engine.keys()) == sorted(rows)
         listed = list(engine.items())
@@ -37,15 +38,15 @@ class IterationTests:
         assert sorted(engine.keys()) == [b"a", b"b"]
 
     def test_changes_under_a_half_consumed_iterator(self, engine: Engine) -> None:
-        stay = [b"stay %d" % n for n in range(MANY)]
-        leave = [b"leave %d" % n for n in range(MANY // 2)]
+        stay = [b"stay %d" % n for n in range(self.many)]
+        leave = [b"leave %d" % n for n in range(self.many // 2)]
         engine.put_many((key, sealed_row(key)) for key in stay + leave)
         keys, items = engine.keys(), engine.items()
         seen = list(itertools.islice(keys, 10))
         rows = list(itertools.islice(items, 10))
         engine.put_many((key, sealed_row(key)) for key in stay)
         engine.delete_many(leave)
-        engine.put_many((b"new %d" % n, sealed_row(b"new %d" % n)) for n in range(MANY // 2))
+        engine.put_many((b"new %d" % n, sealed_row(b"new %d" % n)) for n in range(self.many // 2))
         seen += keys
         rows += items
         assert sorted(key for key in seen if key.startswith(b"stay")) == sorted(stay)
@@ -54,31 +55,31 @@ class IterationTests:
         assert all(is_sealed(key, row) for key, row in rows)
 
     def test_deleting_what_is_yielded(self, engine: Engine) -> None:
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         deleted = [key for key in engine.keys() if engine.delete(key)]
-        assert len(deleted) == MANY
+        assert len(deleted) == self.many
         assert engine.count() == 0
 
     def test_clear_under_a_half_consumed_iterator(self, engine: Engine) -> None:
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         keys, items = engine.keys(), engine.items()
         assert next(keys)
         assert next(items)
         engine.clear()
-        assert len(list(keys)) < MANY
-        assert len(list(items)) < MANY
+        assert len(list(keys)) < self.many
+        assert len(list(items)) < self.many
         assert engine.count() == 0
 
     def test_close_under_a_half_consumed_iterator(self, engine: Engine) -> None:
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         keys = engine.keys()
         seen = [next(keys)]
         engine.close()
         seen += keys
-        assert sorted(seen) == sorted(b"key %d" % n for n in range(MANY))
+        assert sorted(seen) == sorted(b"key %d" % n for n in range(self.many))
 
     def test_an_abandoned_iterator_holds_nothing(self, engine: Engine) -> None:
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         keys, items = engine.keys(), engine.items()
         assert next(keys)
         assert next(items)
@@ -88,13 +89,13 @@ class IterationTests:
         assert engine.count() == 0
 
     def test_other_threads_write_under_a_half_consumed_iterator(self, engine: Engine) -> None:
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         keys, items = engine.keys(), engine.items()
         assert next(keys)
         assert next(items)
         in_threads(put_all, [(engine, {b"key %d" % n: make_row() for n in range(50)})])
-        assert len(list(keys)) == MANY - 1
-        assert len(list(items)) == MANY - 1
+        assert len(list(keys)) == self.many - 1
+        assert len(list(items)) == self.many - 1
 
     @pytest.mark.parametrize("method", METHODS)
     def test_other_processes_write_under_a_half_consumed_iterator(
@@ -102,16 +103,16 @@ class IterationTests:
     ) -> None:
         if engine.private:
             pytest.skip("private to this process")
-        engine.put_many((b"key %d" % n, b"row") for n in range(MANY))
+        engine.put_many((b"key %d" % n, b"row") for n in range(self.many))
         keys, items = engine.keys(), engine.items()
         assert next(keys)
         assert next(items)
         in_processes(method, put_all, [(spec, {b"key %d" % n: make_row() for n in range(50)})])
-        assert len(list(keys)) == MANY - 1
-        assert len(list(items)) == MANY - 1
+        assert len(list(keys)) == self.many - 1
+        assert len(list(items)) == self.many - 1
 
     def test_no_miss_and_no_repeat_under_constant_overwrites(self, engine: Engine) -> None:
-        steady = [b"steady %d" % n for n in range(300)]
+        steady = [b"steady %d" % n for n in range(self.many // 4)]
         engine.put_many((key, sealed_row(key)) for key in steady)
         done = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 from hashstash.engines import ETAG, Engine
 
@@ -13,6 +14,9 @@ from .work import add_by_swaps, delete_among_swaps, put_among_swaps, swap_until_
 
 class SwapTests:
     """A row changes only if the row there is still the one that was seen."""
+
+    rounds: ClassVar[int] = 400
+    """How often it is tried to have a swap undo what another writer did."""
 
     def test_insert_if_absent(self, engine: Engine) -> None:
         first, second = make_row(b"1"), make_row(b"2")
@@ -97,7 +101,11 @@ class SwapTests:
         assert row_number(engine.get(b"k")) == 200
 
     def test_a_put_is_never_lost_to_a_swap(self, engine: Engine) -> None:
-        in_threads(lambda work: work(engine, 400), [(swap_until_stopped,), (put_among_swaps,)])
+        in_threads(
+            lambda work: work(engine, self.rounds), [(swap_until_stopped,), (put_among_swaps,)]
+        )
 
     def test_a_delete_is_never_undone_by_a_swap(self, engine: Engine) -> None:
-        in_threads(lambda work: work(engine, 400), [(swap_until_stopped,), (delete_among_swaps,)])
+        in_threads(
+            lambda work: work(engine, self.rounds), [(swap_until_stopped,), (delete_among_swaps,)]
+        )

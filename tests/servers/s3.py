@@ -68,7 +68,8 @@ class S3Server(ServerProcess):
         self.port, self.bucket = free_port(), bucket
         data = folder / "objects"
         (data / bucket).mkdir(parents=True)
-        command = [find(), "--port", f"{HOST}:{self.port}", "--quiet", "posix", str(data)]
+        options = ["--port", f"{HOST}:{self.port}", "--keep-alive", "--quiet"]
+        command = [find(), *options, "posix", str(data)]
         env = {**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
         super().__init__(command, self.answers, folder / "log", env)
 
