@@ -21,6 +21,7 @@ from .keys import register_key, stable_bytes, stable_hash
 from .stash import HashStash, TemporaryStash
 
 if TYPE_CHECKING:
+    from .asynchronous import AsyncHashStash
     from .coding import decode, deserialize, encode, serialize
     from .functions.decorators import stash_mapped, stashed_result
     from .functions.maps import MapItemError, StashMap
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "1.0.0.dev0"
 
 __all__ = [
+    "AsyncHashStash",
     "ConfigurationError",
     "CorruptRowError",
     "DecodeError",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
+    "AsyncHashStash": "asynchronous",
     "MapItemError": "functions.maps",
     "StashMap": "functions.maps",
     "UnstorableResultWarning": "functions.results",

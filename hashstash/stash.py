@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from .codec import Codec, key_needs_row
@@ -300,6 +301,49 @@ class HashStash(StashMapping):
         from .functions.decorators import mapped
 
         return mapped(self, settings)
+
+    # -- for event loops --------------------------------------------------------------------
+
+    async def aget(self, key: Any, default: Any = None) -> Any:
+        """Return the value under ``key``, or ``default``, without blocking the event loop."""
+        from .asynchronous import aside
+
+        return await aside(lambda: self.get(key, default))
+
+    async def aset(self, key: Any, value: Any) -> None:
+        """Store ``value`` under ``key`` without blocking the event loop."""
+        from .asynchronous import aside
+
+        await aside(lambda: self.__setitem__(key, value))
+
+    async def adelete(self, key: Any) -> None:
+        """Remove ``key`` without blocking the event loop.
+
+        Raises:
+            KeyError: there is none.
+        """
+        from .asynchronous import aside
+
+        await aside(lambda: self.__delitem__(key))
+
+    async def arun(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored result of a call, computed now if there is none.
+
+        Args:
+            function: a coroutine function, which is awaited, or any other, which runs in a thread.
+            *args: its arguments.
+            **kwargs: its keyword arguments.
+        """
+        from .asynchronous import aside
+        from .functions.decorators import attach, stashed_once
+
+        stashed = await aside(lambda: stashed_once(self, self._functions, function))
+        if iscoroutinefunction(stashed.__wrapped__):
+            result = await stashed(*args, **kwargs)
+        else:
+            result = await aside(lambda: stashed(*args, **kwargs))
+        attach(function, stashed)
+        return result
 
     # -- what it is -------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -42,10 +43,20 @@ def stashed_once(
     try:
         found = known.get(callee.function)
         if found is None:
-            found = known[callee.function] = StashedFunction(stash, callee.function, _DEFAULTS)
+            found = known[callee.function] = _stashed(stash, callee.function, _DEFAULTS)
     except TypeError:  # it cannot be referred to weakly, or not be hashed
-        found = StashedFunction(stash, callee.function, _DEFAULTS)
+        found = _stashed(stash, callee.function, _DEFAULTS)
     return found.bound_to(callee) if callee.args or callee.kwargs else found
+
+
+def _stashed(
+    stash: HashStash, function: Callable[..., Any], options: ResultOptions
+) -> StashedFunction[..., Any]:
+    if not iscoroutinefunction(callee_of(function).function):
+        return StashedFunction(stash, function, options)
+    from .coroutines import StashedCoroutineFunction
+
+    return StashedCoroutineFunction(stash, function, options)
 
 
 def attach(function: Callable[..., Any], stashed: StashedFunction[..., Any]) -> None:
@@ -63,7 +74,7 @@ def decorate(stash: HashStash, function: Callable[..., Any] | None, options: dic
     def stashed(function: Any) -> Any:
         if isinstance(function, (classmethod, staticmethod)):
             return type(function)(stashed(function.__func__))
-        return StashedFunction(stash, function, chosen)
+        return _stashed(stash, function, chosen)
 
     return stashed if function is None else stashed(function)
 

@@ -8,6 +8,7 @@ on this machine is gone. No clocks are compared, and nothing is left when the ow
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import base64
 import json
@@ -16,7 +17,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from functools import lru_cache
 from secrets import token_hex
@@ -51,6 +52,7 @@ class Found(Generic[R]):
         self.value = value
 
 
+Aside = Callable[[Callable[[], Any]], Awaitable[Any]]
 Look = Callable[[], "Found[R] | None"]
 
 
@@ -112,9 +114,11 @@ class Flight:
             found = look()  # it may have come between the caller's look and the flight
             return found.value if found is not None else work()
         lease = _Lease(self._leases, key, self._codec, self._term)
-        found = lease.acquire(look)
-        if found is not None:
-            return found.value
+        for pause in lease.steps(look):
+            time.sleep(pause)
+        if lease.found is not None:
+            found_elsewhere: R = lease.found.value
+            return found_elsewhere
         _renewer.add(lease)
         try:
             result = work()
@@ -126,6 +130,77 @@ class Flight:
         lease.release()
         return result
 
+    async def run_async(
+        self, key: bytes, look: Look[R], work: Callable[[], Awaitable[R]], aside: Aside
+    ) -> R:
+        """Return what ``look`` finds, or what awaiting ``work()`` gives; one caller works.
+
+        Args:
+            key: the stored key of the result.
+            look: returns the stored result, or None.
+            work: computes the result and stores it.
+            aside: runs a function in a thread, so that the event loop goes on.
+        """
+        name = (self._place, key)
+        while True:
+            mine: Future[R] = Future()
+            task = asyncio.current_task()
+            with _here.lock:
+                flying, owner = _here.flights.setdefault(name, (mine, task))
+            if flying is mine:
+                return await self._fly_async(name, mine, look, work, aside)
+            if owner is task:
+                return await work()
+            try:
+                result: R = await asyncio.shield(asyncio.wrap_future(flying))
+            except _AbandonedError:
+                continue
+            return result
+
+    async def _fly_async(
+        self, name: Any, mine: Future[R], look: Look[R], work: Callable[[], Awaitable[R]],
+        aside: Aside,
+    ) -> R:  # fmt: skip
+        try:
+            result = await self._run_leased_async(name[1], look, work, aside)
+        except Exception as exc:
+            mine.set_exception(exc)
+            raise
+        except BaseException:  # cancelled: somebody else goes on
+            mine.set_exception(_AbandonedError())
+            raise
+        else:
+            mine.set_result(result)
+            return result
+        finally:
+            with _here.lock:
+                _here.flights.pop(name, None)
+
+    async def _run_leased_async(
+        self, key: bytes, look: Look[R], work: Callable[[], Awaitable[R]], aside: Aside
+    ) -> R:
+        if self._leases is None:
+            found = await aside(look)
+            return found.value if found is not None else await work()
+        lease = _Lease(self._leases, key, self._codec, self._term)
+        steps = lease.steps(look)
+        while (pause := await aside(lambda: next(steps, None))) is not None:
+            await asyncio.sleep(pause)
+        if lease.found is not None:
+            found_elsewhere: R = lease.found.value
+            return found_elsewhere
+        _renewer.add(lease)
+        try:
+            result = await work()
+        except BaseException as error:
+            _renewer.drop(lease)
+            failure = error
+            await asyncio.shield(aside(lambda: lease.fail(failure)))
+            raise
+        _renewer.drop(lease)
+        await asyncio.shield(aside(lease.release))
+        return result
+
 
 class _Lease:
     """The right to compute one key, held by one caller at a time."""
@@ -134,15 +209,19 @@ class _Lease:
         self._engine, self._key, self._codec = engine, key, codec
         self.term = term
         self.renewed = 0.0
+        self.found: Found[Any] | None = None
         self._id = token_hex(8)
 
-    def acquire(self, look: Look[R]) -> Found[R] | None:
-        """Wait until the lease is ours, or until somebody stored the result."""
+    def steps(self, look: Look[R]) -> Iterator[float]:
+        """Yield seconds to pause, until the lease is ours or somebody stored the result.
+
+        In the end ``found`` holds what was stored meanwhile, or None: then the lease is ours.
+        """
         watch = _Watch()
         pause = _FIRST_PAUSE
         while True:
             if self._engine.compare_and_set(self._key, None, self._row()):
-                return self._owned(look)
+                return self._own(look)
             row = self._engine.get(self._key)
             if row is None:
                 continue
@@ -150,16 +229,16 @@ class _Lease:
             if other is None or watch.is_over(row[ETAG], other):
                 self._raise_failure(other, watch)
                 if self._engine.compare_and_set(self._key, row[ETAG], self._row()):
-                    return self._owned(look)
+                    return self._own(look)
                 continue
-            found = look()
-            if found is not None:
-                return found
+            self.found = look()
+            if self.found is not None:
+                return None
             if not other["waited_for"]:
                 marked = _write(self._key, {**other, "waited_for": True})
                 self._engine.compare_and_set(self._key, row[ETAG], marked)
             watch.waited_for = other["id"]
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            yield pause * random.uniform(0.5, 1.0)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def renew(self) -> None:
@@ -186,12 +265,11 @@ class _Lease:
         if waited_for:
             _renewer.release_later(self)
 
-    def _owned(self, look: Look[R]) -> Found[R] | None:
+    def _own(self, look: Look[R]) -> None:
         self.renewed = time.monotonic()
-        found = look()  # it may have come between our look and our lease
-        if found is not None:
+        self.found = look()  # it may have come between our look and our lease
+        if self.found is not None:
             self.release()
-        return found
 
     def _row(self) -> bytes:
         host, pid, start = _process()
@@ -282,7 +360,7 @@ class _Here:
 
     def renew_after_fork(self) -> None:
         self.lock = threading.Lock()
-        self.flights: dict[Any, tuple[Future[Any], int]] = {}
+        self.flights: dict[Any, tuple[Future[Any], object]] = {}
 
 
 class _Renewer:

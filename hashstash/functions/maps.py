@@ -155,11 +155,11 @@ class StashMap:
         if isinstance(objects, str | bytes):
             raise TypeError(f"objects are many, and {objects!r} is one: give a list of them")
         self._stashed, self._common, self._settings = stashed, common, settings
-        total = len(objects) if isinstance(objects, Sized) else None
+        total, given = _length(objects), _length(options)
         self._sized = total is not None
-        if total is not None and isinstance(options, Sized) and len(options) != total:
+        if total is not None and given is not None and given != total:
             raise ConfigurationError(
-                f"options are one dict for each object: {len(options)} for {total} objects"
+                f"options are one dict for each object: {given} for {total} objects"
             )
         self._driver = Driver(
             stashed, _calls(objects, options, star=settings.star), total, common, settings,
@@ -283,6 +283,10 @@ class StashMap:
         if not self._sized:
             raise TypeError("The objects come from an iterator: use results_iter()")
         return self._driver.all_runs()
+
+
+def _length(many: object) -> int | None:
+    return len(many) if isinstance(many, Sized) else None
 
 
 def _calls(

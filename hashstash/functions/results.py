@@ -50,7 +50,7 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """Where results go while the function's code stays as it is."""
 
     token: object
@@ -81,7 +81,7 @@ class StashedFunction(Generic[P, R]):
         self._exceptions_ttl = seconds_of(options.exceptions_ttl, "exceptions_ttl") or self._ttl
         self._kept = options.kept_exceptions
         self._shared = _Shared()
-        self._pinned: _Target | None = None
+        self._pinned: Target | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, computed now if there is none."""
@@ -217,7 +217,7 @@ class StashedFunction(Generic[P, R]):
         keyring = Keyring(keys, settings.namespace)
         stash = FunctionStash.at(settings, keyring, identity, made._binder, options)
         flight = Flight(stash._engine, stash._codec) if options.single_flight else None
-        made._pinned = _Target(None, stash, flight)
+        made._pinned = Target(None, stash, flight)
         return made
 
     # -- inside -----------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class StashedFunction(Generic[P, R]):
         assert self._parent is not None, "a function pinned to its stash has no other states"
         return self._parent
 
-    def _target(self) -> _Target:
+    def _target(self) -> Target:
         """Return where results go; another place once the code, or what it closes over, changed."""
         if self._pinned is not None:
             return self._pinned
@@ -239,10 +239,10 @@ class StashedFunction(Generic[P, R]):
         stash = FunctionStash.below(self._home(), identity, self._binder, options)
         flight = Flight(stash._engine, stash._codec) if options.single_flight else None
         remember_state(self._home(), identity)
-        target = self._shared.target = _Target(token, stash, flight)
+        target = self._shared.target = Target(token, stash, flight)
         return target
 
-    def _fly(self, target: _Target, call: Any, key: Any, *, since: int) -> tuple[R, bool]:
+    def _fly(self, target: Target, call: Any, key: Any, *, since: int) -> tuple[R, bool]:
         """Return a result written after ``since``, ours or another's, and whether it is stored."""
         stored, canonical = stored_key(key)
 
@@ -267,6 +267,12 @@ class StashedFunction(Generic[P, R]):
         except self._kept as exc:
             self._keep_exception(stash, stored, exc)
             raise
+        return result, self._store(stash, key, stored, canonical, result)
+
+    def _store(
+        self, stash: FunctionStash, key: Any, stored: bytes, canonical: bytes | None, result: object
+    ) -> bool:
+        """Store a result; report whether it could be stored."""
         fields = expiry_field(self._ttl)
         if self._options.metadata is not None:
             fields += pack_field(META, json.dumps(self._options.metadata()).encode())
@@ -280,11 +286,11 @@ class StashedFunction(Generic[P, R]):
                 UnstorableResultWarning,
                 stacklevel=2,
             )
-            return result, False
+            return False
         (stash._writer or stash._open_writer()).put(stored, row)
-        return result, True
+        return True
 
-    def _refresh_in_background(self, target: _Target, call: Any, key: Any) -> None:
+    def _refresh_in_background(self, target: Target, call: Any, key: Any) -> None:
         stored, _ = stored_key(key)
         with self._shared.lock:
             if stored in self._shared.refreshing:
@@ -337,7 +343,7 @@ class _Shared:
         self.hits = self.misses = 0
         self.lock = threading.Lock()
         self.refreshing: set[bytes] = set()
-        self.target: _Target | None = None
+        self.target: Target | None = None
 
 
 def _failures(stash: FunctionStash) -> Engine:
