@@ -112,14 +112,21 @@ class RedisServer:
         return replies
 
     def memory_info(self) -> dict[str, str]:
-        """Return what the server says about its memory; nothing if it may not be asked."""
-        reply = _ask(self._first, (b"INFO", b"memory"))
-        if type(reply) is _Failure:
+        """Return what the server says about its memory; nothing if it may not be asked.
+
+        Raises:
+            RedisError: none of the hosts can be reached.
+        """
+        for pool in list(self._pools.values()) or [self._first]:
+            reply = _ask(pool, (b"INFO", b"memory"))
+            self._first = pool
+            if type(reply) is not _Failure:
+                lines = reply.decode("ascii", "replace").splitlines()
+                return {name: value for name, _, value in (line.partition(":") for line in lines)}
             if isinstance(reply.error, errors.ResponseError) or _is_passing(reply.error):
                 return {}
-            raise reply.error
-        lines = [line.partition(":") for line in reply.decode("ascii", "replace").splitlines()]
-        return {name: value for name, _, value in lines}
+        assert type(reply) is _Failure
+        raise reply.error
 
     def scan(self, pattern: bytes) -> Iterator[bytes]:
         """Yield the names in the whole server that match; some may come twice."""

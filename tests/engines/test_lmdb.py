@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from hashstash.testing.engine import EngineContract
 
 
@@ -11,4 +13,4 @@ class TestLmdbEngine(EngineContract):
 
 class TestLmdbEngineWithATinyMap(EngineContract):
     engine_name = "lmdb"
-    options = {"map_size": 65536}
+    options: ClassVar[dict[str, Any]] = {"map_size": 65536}

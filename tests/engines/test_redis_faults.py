@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_server_killed_and_restarted_in_the_middle_of_a_load(own_redis: Start)
         finally:
             done.set()
 
-    jobs: list[Callable[[], None]] = [lambda w=worker: w.work(done) for worker in workers]  # type: ignore[misc]
+    jobs: list[Callable[[], None]] = [partial(worker.work, done) for worker in workers]
     in_threads(lambda job: job(), [(job,) for job in (*jobs, trouble)])
     check(engines[0], workers)
 
@@ -443,7 +444,7 @@ def test_many_threads_and_cut_connections(
         finally:
             done.set()
 
-    jobs: list[Callable[[], None]] = [lambda w=worker: w.work(done) for worker in workers]  # type: ignore[misc]
+    jobs: list[Callable[[], None]] = [partial(worker.work, done) for worker in workers]
     in_threads(lambda job: job(), [(job,) for job in (*jobs, trouble)])
     check(engine_of(server.url), workers)
 

@@ -60,6 +60,14 @@ def _fetch(kept: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def ask(port: int, line: str) -> str:
+    """Return the first part of what a server says to a line, or an empty string."""
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), PATIENCE) as link:
+        link.sendall(line.encode() + b"\r\n")
+        return link.recv(65536).decode()
+    return ""
+
+
 class RedisServer(ServerProcess):
     """One Redis server; a context manager that starts and stops it.
 
@@ -96,11 +104,7 @@ class RedisServer(ServerProcess):
 
     def ask(self, line: str) -> str:
         """Return the first part of what it says to a line, or an empty string."""
-        address = (HOST, self.port)
-        with contextlib.suppress(OSError), socket.create_connection(address, PATIENCE) as link:
-            link.sendall(line.encode() + b"\r\n")
-            return link.recv(65536).decode()
-        return ""
+        return ask(self.port, line)
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,7 +145,7 @@ class RedisCluster:
             addresses = [f"{HOST}:{node.port}" for node in self.nodes]
             create = [self.cli, "--cluster", "create", *addresses, "--cluster-yes"]
             subprocess.run(create, check=True, capture_output=True, timeout=PATIENCE)
-            wait_until(self._agreed, "the nodes to agree on the slots")
+            wait_until(self.agreed, "the nodes to agree on the slots")
         except BaseException:
             self.__exit__()
             raise
@@ -151,6 +155,46 @@ class RedisCluster:
         for node in self.nodes:
             node.kill()
 
-    def _agreed(self) -> bool:
+    def agreed(self) -> bool:
+        """Report whether all nodes serve and know who has which slot."""
         told = [node.ask("CLUSTER INFO") for node in self.nodes]
         return all("cluster_state:ok" in text and "slots_ok:16384" in text for text in told)
+
+
+class RedisSentinel(ServerProcess):
+    """One Sentinel that watches over a master and fails over on its own judgement.
+
+    Args:
+        folder: where its files go.
+        master: the server to watch.
+        service: what to call it.
+        **settings: lines of its configuration, as for ``RedisServer``.
+    """
+
+    def __init__(self, folder: Path, master: RedisServer, service: str, **settings: str) -> None:
+        self.port = free_port()
+        lines = [
+            f"port {self.port}",
+            f"bind {HOST}",
+            f"dir {folder}",
+            f"sentinel monitor {service} {HOST} {master.port} 1",
+            f"sentinel down-after-milliseconds {service} 500",
+            f"sentinel failover-timeout {service} 10000",
+            *(f"{name.replace('_', '-')} {value}" for name, value in settings.items()),
+        ]
+        config = folder / "sentinel.conf"
+        config.write_text("\n".join(lines) + "\n")
+        command = [find(), str(config), "--sentinel"]
+        super().__init__(command, lambda: ask(self.port, "PING"), folder / "log")
+
+    def replicas(self) -> int:
+        """Return how many replicas it knows of."""
+        told = ask(self.port, "INFO sentinel")
+        return int(told.partition(",slaves=")[2].partition(",")[0] or 0)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
