@@ -15,13 +15,19 @@ from .encode import Encoder, Handler, Steps, attributes
 from .items import NONE, int_item, str_item
 from .names import package_class_item
 
+_OfNumpy: Any = getattr(pd.arrays, "NumpyExtensionArray", None) or pd.arrays.PandasArray  # type: ignore[attr-defined]
+
 
 def _values(array: Any, encoder: Encoder) -> Steps:
     """Encode any array of pandas by its logical dtype."""
     dtype = array.dtype
     name = str_item(str(dtype))
     parts: list[object]
-    if isinstance(dtype, np.dtype):
+    if isinstance(dtype, pd.StringDtype):  # kept by numpy or by Arrow
+        texts = np.array(array, dtype=object)
+        texts[array.isna()] = None
+        parts = [texts]
+    elif isinstance(array, _OfNumpy) or isinstance(dtype, np.dtype):
         parts = [np.asarray(array)]
     elif isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype):
         parts = [array.asi8]
@@ -29,8 +35,6 @@ def _values(array: Any, encoder: Encoder) -> Steps:
         parts = [array.categories, array.ordered, np.asarray(array.codes)]
     elif isinstance(dtype, pd.IntervalDtype):
         parts = [array.left, array.right]
-    elif isinstance(dtype, pd.StringDtype):
-        parts = [array.to_numpy(dtype=object, na_value=None)]
     elif isinstance(dtype, pd.ArrowDtype):
         parts = [array.__arrow_array__()]
     elif isinstance(dtype, pd.SparseDtype):
@@ -45,16 +49,22 @@ def _values(array: Any, encoder: Encoder) -> Steps:
     return encoder.opaque("pandas array", name, *encoded)
 
 
+def _labels(value: Any, encoder: Encoder) -> Steps:
+    """Encode an index's values. Names of columns were objects before pandas 3 made them str."""
+    if str(value.dtype) in ("str", "object"):
+        return encoder.opaque("labels", (yield np.asarray(value, dtype=object)))
+    return (yield from _values(value.array, encoder))
+
+
 def _index(value: Any, encoder: Encoder) -> Steps:
     names = yield list(value.names)
     if isinstance(value, pd.MultiIndex):
         parts = []
         for level in range(value.nlevels):
             # Levels that no row uses, and their order, are storage.
-            array = value.get_level_values(level).array
-            parts.append((yield from _values(array, encoder)))
+            parts.append((yield from _labels(value.get_level_values(level), encoder)))  # noqa: PERF401 - a yield
         return encoder.opaque("multi-index", names, *parts)
-    content = yield from _values(value.array, encoder)
+    content = yield from _labels(value, encoder)
     freq = NONE
     if isinstance(value, pd.DatetimeIndex | pd.TimedeltaIndex) and value.freq is not None:
         freq = str_item(value.freq.freqstr)

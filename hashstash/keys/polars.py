@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from .encode import Encoder, Handler, Steps, UnstableError
-from .items import NONE, int_item, str_item
+from .items import int_item, str_item
 
 
 def _dtype(dtype: Any, encoder: Encoder) -> bytes:
@@ -29,26 +29,31 @@ def _dtype(dtype: Any, encoder: Encoder) -> bytes:
 
 def _values(series: pl.Series, encoder: Encoder) -> Steps:
     dtype = series.dtype
-    if isinstance(dtype, pl.List):
-        lengths = series.list.len()
-        inner = series.filter(lengths > 0).explode()
-        return encoder.opaque(
-            "list", (yield lengths.to_list()), (yield from _values(inner, encoder))
-        )
-    if isinstance(dtype, pl.Array):
-        missing = yield series.is_null().to_list()
-        inner = series.drop_nulls().explode() if dtype.size else series.clear()
-        content = (yield from _values(inner, encoder)) if dtype.size else NONE
-        return encoder.opaque("array", missing, content)
-    if isinstance(dtype, pl.Struct):
-        parts = [(yield series.is_null().to_list())]
-        for field in dtype.fields:
-            content = yield from _values(series.struct.field(field.name), encoder)
-            parts.append(content)
-        return encoder.opaque("struct", *parts)
+    if isinstance(dtype, pl.List | pl.Array | pl.Struct):
+        missing = series.is_null()
+        content = yield from _nested(series.filter(~missing), encoder)
+        return encoder.opaque("nested", (yield missing.to_list()), content)
     if dtype.is_temporal():
         series = series.to_physical()  # Python's times have no nanoseconds
     return (yield series.to_list())
+
+
+def _nested(series: pl.Series, encoder: Encoder) -> Steps:
+    """Encode what is inside rows none of which is null."""
+    dtype: Any = series.dtype
+    parts = []
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            inner = series.struct.field(field.name)
+            parts.append((yield from _values(inner, encoder)))
+        return encoder.opaque("struct", *parts)
+    if isinstance(dtype, pl.Array):
+        series = series.arr.to_list()
+    lengths = series.list.len()
+    parts.append((yield lengths.to_list()))
+    # Without its empty rows, each of which explodes to a null.
+    parts.append((yield from _values(series.filter(lengths > 0).explode(), encoder)))
+    return encoder.opaque("list", *parts)
 
 
 def _series(value: pl.Series, encoder: Encoder) -> Steps:

@@ -189,7 +189,6 @@ EXPRESSIONS = {
         "np.random.default_rng(5)",
         "np.random.RandomState(5)",
         "np.add",
-        "np.mean",
     ],
     "pandas": [
         "pd.DataFrame({'a': [1, 2], 'b': [1.5, None], 'c': ['x', 'y']}, dtype=object)",

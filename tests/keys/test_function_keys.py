@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import math
 import operator
+import os
 import random
 import subprocess
 import sys
@@ -338,7 +339,7 @@ def run(*arguments: str, seed: int = 0) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONHASHSEED": str(seed)},
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
     )
     return done.stdout.split()
 
