@@ -133,8 +133,8 @@ class MemoryEngine(Engine):
         store, _ = self._open()
         with store.lock:
             outer, mark = store.owner, len(store.undo)
-            store.owner = threading.get_ident()
             try:
+                store.owner = threading.get_ident()
                 yield
             except BaseException:
                 store.take_back(mark)
