@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lmdb import Error
+import lmdb
+from lmdb import Error  # not lmdb.Error: a name less to look up on every read
 
-from hashstash.errors import ConfigurationError
+from hashstash.errors import ConfigurationError, MissingDependencyError
 
 from . import folders
 from .base import ETAG, PAGE, Engine, Place, pages
@@ -18,6 +19,9 @@ from .lmdb_table import Block, LmdbTable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+if not hasattr(lmdb, "_envid"):  # 3.0 brought it, and maps that can be replaced under readers
+    raise MissingDependencyError(f"lmdb 3.0 or newer (this is {lmdb.__version__})", "lmdb")
 
 
 class LmdbEngine(Engine):
@@ -68,7 +72,8 @@ class LmdbEngine(Engine):
                 return begin(db).get(key)
             except Error:
                 pass  # not open, or changed under us: try again below
-        return table.read("get", lambda txn, db: txn.get(key, None, db), None)
+        row: bytes | None = table.read("get", lambda txn, db: txn.get(key, None, db), None)
+        return row
 
     def put(self, key: bytes, row: bytes) -> None:
         """Store ``row``, replacing any earlier one."""

@@ -341,8 +341,6 @@ class LmdbStore(SharedStore):
             folders.remove_folder(folder)
             txn.commit()
         self.shut(sync=False)
-        if os.name == "nt":  # where files cannot be removed while they are open
-            folders.remove_folder(folder)
 
     def room(self) -> int:
         """Return how many bytes fit into the map before it must be replaced."""

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import lmdb
 from lmdb import Error
 
 from hashstash.errors import EngineError
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 TRIES = 100
 """How often an operation is begun again when the environment changed under it."""
+DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
+"""What LMDB raises when it finds that a file is damaged."""
 CHECK_EVERY = 1024
 """How many writes go by before dead readers' slots are freed and the file is looked for."""
 
@@ -92,12 +95,15 @@ class LmdbTable:
 
         def attempt(store: LmdbStore) -> None:
             env = self._environment(write=True) if os.path.exists(self.path) else None
-            if env is None or not store.writable:
-                folders.remove_folder(folder)
-            else:
+            if env is not None and store.writable:
                 store.destroy(env, folder)
 
-        self._persist("destroy", attempt, 0)
+        try:
+            self._persist("destroy", attempt, 0)
+        except EngineError as exc:
+            if not isinstance(exc.__cause__, (UnopenableError, *DAMAGE)):
+                raise
+        folders.remove_folder(folder)
         self.close()
 
     def free_dead_readers(self) -> int:

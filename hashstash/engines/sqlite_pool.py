@@ -1,0 +1,276 @@
+"""The SQLite connections that a process has at one path: lent to a thread at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import folders
+from .connections import SharedStore, never_free
+
+if TYPE_CHECKING:
+    from .sqlite_transactions import Level
+
+PRAGMAS = (
+    "PRAGMA journal_size_limit = 67108864",  # a log that once grew is cut when it begins anew
+    "PRAGMA cache_size = -16384",
+    "PRAGMA trusted_schema = OFF",
+)
+WAL_BYTES = 64 << 20
+"""A log longer than this is copied into the file even if readers must wait for it."""
+READERS_WAIT = 2000
+"""Milliseconds for that, after which it is tried again later."""
+
+
+class UnopenableError(Exception):
+    """The database cannot be opened; the message says why."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly.
+
+    Attributes:
+        durable: its commits survive power loss.
+        identity: device and number of the file it has open.
+    """
+
+    durable = False
+    identity: tuple[int, int] | None = None
+
+
+class SqlitePool(SharedStore):
+    """Connections of this process to one database, for all engines there.
+
+    A fork must find none of them open: SQLite keeps what it knows about locked files for the
+    whole process, so that a child would rely on locks that the parent holds, and lose writes
+    when the parent lets go of them. So they are closed before a fork and opened anew after it.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.idle: deque[Connection] = deque()
+        self.pinned: dict[int, weakref.ref[Level]] = {}
+        """Each thread's innermost transaction; dead references are those it was killed out of."""
+        self.closed = False
+        self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._locked_for_fork = False
+        self._inherited = False
+        self._identity: tuple[int, int] | None = None
+
+    def lend(self, write: bool, durable: bool, timeout: float) -> Connection | None:
+        """Return a connection for this thread alone; None if there is no file and none is wanted.
+
+        Args:
+            write: make the file if there is none.
+            durable: what is written must survive power loss.
+            timeout: seconds that the connection waits for others, if it is opened now.
+
+        Raises:
+            UnopenableError: it cannot be opened.
+            sqlite3.Error: SQLite refuses it.
+        """
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                break
+            if connection.identity == self._identity:
+                return _made_durable(connection, durable)
+            self.discard(connection)
+        with self._lock:
+            if self._inherited:
+                raise UnopenableError(
+                    "this process was forked while a thread of its parent was in a transaction "
+                    "there; fork outside transactions, or start processes by 'spawn'"
+                )
+            if not self._present(write, durable):
+                return None
+            connection = _open(self.path, timeout)
+            self._open.add(connection)
+            connection.identity = self._identity
+        return _made_durable(connection, durable)
+
+    def take_back(self, connection: Connection) -> None:
+        """Keep a connection, which is in no transaction, for the next thread."""
+        self.idle.append(connection)
+        if self.closed:
+            self._close_idle()
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection that may be of no more use."""
+        self._open.discard(connection)
+        connection.close()
+
+    def moved(self) -> bool:
+        """Report whether the file is not the one that was opened, and if so forget that one."""
+        found = _identity(self.path)
+        if found == self._identity:
+            return False
+        with self._lock:
+            self._identity = found
+        self._close_idle()
+        return True
+
+    def tidy(self, connection: Connection) -> None:
+        """Shorten a log that grew because there was always a reader; notice a removed file."""
+        self.moved()
+        if wal_bytes(self.path) > WAL_BYTES:
+            waiting = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+            connection.execute(f"PRAGMA busy_timeout = {READERS_WAIT}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {waiting}")
+
+    def shut(self) -> None:
+        """Close what no thread uses just now; what one uses is closed when it is given back."""
+        self.closed = True
+        self._close_idle()
+
+    def leave(self) -> None:
+        """Close what no thread uses just now."""
+        self._close_idle()
+
+    def before_fork(self, patience: float) -> None:
+        """Close all connections, once the threads that use them are done; let none be opened."""
+        self._locked_for_fork = self._lock.acquire(timeout=patience)
+        deadline = time.monotonic() + patience
+        while True:
+            self._close_idle()
+            if not self._open or threading.get_ident() in self.pinned:
+                return  # this thread's own transaction ends only after the fork
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.0005)
+
+    def after_fork(self) -> None:
+        """Let connections be opened again."""
+        if self._locked_for_fork:
+            self._locked_for_fork = False
+            self._lock.release()
+
+    def begin_in_child(self) -> None:
+        """Forget the parent's connections, which SQLite forbids to touch or to close here."""
+        inherited = list(self._open)
+        for connection in inherited:
+            never_free(connection)
+        self._inherited = self._inherited or bool(inherited)
+        self._open = weakref.WeakSet()
+        self.idle.clear()
+        for reference in self.pinned.values():
+            level = reference()
+            if level is not None:
+                level.connection = None  # what the parent began, the parent commits
+        self.pinned.clear()
+        self._lock = threading.Lock()
+        self._locked_for_fork = False
+
+    def _present(self, write: bool, durable: bool) -> bool:
+        """Report whether there is a file, made if it is wanted; the caller holds the lock."""
+        found = _identity(self.path)
+        if found is None:
+            if not write:
+                self._identity = None
+                return False
+            folders.publish(self.path, _make_database, durable)
+            found = _identity(self.path)
+        if os.stat(self.path).st_size == 0:
+            raise UnopenableError("the file is empty (0 bytes): it was cut off or overwritten")
+        self._identity = found
+        return True
+
+    def _close_idle(self) -> None:
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return
+            self.discard(connection)
+
+
+def wal_bytes(path: str) -> int:
+    """Return the length of a database's log."""
+    try:
+        return os.stat(path + "-wal").st_size
+    except OSError:
+        return 0
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(path: str, timeout: float) -> Connection:
+    """Open an existing database, for reading alone if that is all that is allowed."""
+    failure: sqlite3.Error | None = None
+    for mode in ("mode=rw", "mode=ro", "immutable=1"):
+        if (
+            mode == "immutable=1"
+            and os.path.exists(path + "-wal")
+            and os.stat(path + "-wal").st_size
+        ):
+            break  # it would not see the rows in the log
+        connection = sqlite3.connect(
+            f"{Path(path).as_uri()}?{mode}",
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
+            cached_statements=128,
+            uri=True,
+        )
+        try:
+            _set_up(connection)
+        except sqlite3.OperationalError as exc:
+            connection.close()
+            failure = failure or exc
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    assert failure is not None
+    raise failure
+
+
+def _set_up(connection: Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # A copy made by a tool, or a file system without shared memory: it works, but slowly.
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    else:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+
+
+def _made_durable(connection: Connection, durable: bool) -> Connection:
+    if durable and not connection.durable:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.durable = True
+    return connection
+
+
+def _make_database(path: str) -> None:
+    """Make an empty database's file, in the mode in which readers and a writer do not wait."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, folders.PRIVATE_FILE))
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute(f"PRAGMA application_id = {int.from_bytes(b'HSst', 'big')}")
+    finally:
+        connection.close()

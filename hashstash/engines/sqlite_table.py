@@ -1,0 +1,262 @@
+"""One table of an SQLite database as an engine uses it: found, made, tried again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from hashstash.errors import EngineError
+
+from . import folders
+from .connections import acquire, release
+from .sqlite_pool import SqlitePool, UnopenableError
+from .sqlite_statements import TABLES, Statements, quoted
+from .sqlite_transactions import Level
+
+if TYPE_CHECKING:
+    import weakref
+
+    from .sqlite_pool import Connection
+
+T = TypeVar("T")
+
+CHECK_EVERY = 256
+"""How many writes go by before the length of the log is looked at."""
+
+
+class _NoPool:
+    """What a table has while it has no pool: nothing to take from."""
+
+    idle: ClassVar[deque[Connection]] = deque()
+    pinned: ClassVar[dict[int, weakref.ref[Level]]] = {}
+
+    def take_back(self, connection: Connection) -> None:
+        """Close a connection that was lent before the table was closed."""
+        connection.close()
+
+
+_NO_POOL = _NoPool()
+
+
+class SqliteTable:
+    """A table, for one engine.
+
+    Args:
+        path: the database's file.
+        name: the table's name.
+        durable: writes must survive power loss.
+        timeout: seconds to wait for other writers.
+        failure: makes the error to raise, from an operation's name and its cause.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        durable: bool,
+        timeout: float,
+        failure: Callable[[str, BaseException], EngineError],
+    ) -> None:
+        self.path, self.name = path, name
+        self.failure = failure
+        self.pool: SqlitePool | _NoPool = _NO_POOL
+        self.until_check = CHECK_EVERY
+        self.durable, self._timeout = durable, timeout
+        self.sql = Statements(name)
+
+    def shared(self) -> SqlitePool:
+        """Return what this process has open here."""
+        pool = self.pool
+        if isinstance(pool, _NoPool):
+            pool = self.pool = acquire(SqlitePool, self.path, self)
+        return pool
+
+    def close(self) -> None:
+        """Give the connections back; the last table of this process to do so closes them."""
+        pool, self.pool = self.pool, _NO_POOL
+        if not isinstance(pool, _NoPool):
+            try:
+                release(pool, self)
+            except sqlite3.Error as exc:
+                raise self.failure("close", exc) from exc
+
+    def destroy(self, folder: str) -> None:
+        """Remove the database with all its tables and its folder.
+
+        The tables go first, with the database locked until the files are gone: others find
+        that their table is no more, and look for the file again.
+        """
+        pool = self.shared()
+        if self.level(pool) is not None:
+            refusal = sqlite3.OperationalError("it cannot be done inside a transaction")
+            raise self.failure("destroy", refusal)
+        connection = None
+        try:
+            if os.path.exists(self.path):
+                connection = pool.lend(True, self.durable, self._timeout)
+            if connection is not None:
+                _drop_all(connection)
+            folders.remove_folder(folder)
+            if connection is not None:
+                connection.execute("COMMIT")
+        except (sqlite3.Error, UnopenableError) as exc:
+            if isinstance(exc, sqlite3.Error) and _is_busy(exc):
+                raise self.failure("destroy", exc) from exc
+            folders.remove_folder(folder)  # it is damaged, or open for reading only
+        finally:
+            if connection is not None:
+                pool.discard(connection)
+        pool.moved()
+        self.close()
+        if os.name == "nt":  # where files cannot be removed while they are open
+            folders.remove_folder(folder)
+
+    def read(self, operation: str, read: Callable[[Connection], T], missing: T) -> T:
+        """Return what ``read(connection)`` returns, or ``missing`` if there is no table."""
+        return self._run(operation, read, lambda: missing)
+
+    def write(self, operation: str, write: Callable[[Connection], T]) -> T:
+        """Return what ``write(connection)`` returns, once it is committed.
+
+        Outside transactions it must be a single statement, or a transaction of its own.
+        """
+        return self._run(operation, write, None)
+
+    def begin(self, pool: SqlitePool, outer: Level | None) -> Level:
+        """Return a transaction that was begun, in a connection of its own if it is outermost."""
+
+        def begin(connection: Connection) -> Level:
+            level = Level(connection, outer)
+            level.begin()
+            return level
+
+        if outer is not None:
+            try:
+                return begin(outer.within())
+            except sqlite3.Error as exc:
+                raise self.failure("transaction", exc) from exc
+        return self._persist("transaction", pool, begin, None, keep=True)
+
+    def level(self, pool: SqlitePool) -> Level | None:
+        """Return the transaction that this thread is in."""
+        if not pool.pinned:
+            return None
+        here = threading.get_ident()
+        reference = pool.pinned.get(here)
+        level = reference() if reference is not None else None
+        if level is None:
+            pool.pinned.pop(here, None)
+        return level
+
+    def _run(
+        self,
+        operation: str,
+        work: Callable[[Connection], T],
+        missing: Callable[[], T] | None,
+    ) -> T:
+        pool = self.shared()
+        level = self.level(pool)
+        if level is None:
+            return self._persist(operation, pool, work, missing, keep=False)
+        try:
+            connection = level.within()
+            try:
+                return work(connection)
+            except sqlite3.OperationalError as exc:
+                if not self._is_absent(exc):
+                    raise
+                if missing is not None:
+                    return missing()
+                connection.execute(self.sql.create)
+                return work(connection)
+        except (sqlite3.Error, OverflowError) as exc:
+            raise self.failure(operation, exc) from exc
+
+    def _persist(
+        self,
+        operation: str,
+        pool: SqlitePool,
+        work: Callable[[Connection], T],
+        missing: Callable[[], T] | None,
+        keep: bool,
+    ) -> T:
+        """Try until it succeeds or fails for good.
+
+        Args:
+            operation: what is done, for errors.
+            pool: where to borrow a connection.
+            work: does it.
+            missing: what to return if there is no table; None: make one.
+            keep: leave the connection to the work.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            connection = self._borrow(operation, pool, missing is None)
+            if connection is None:
+                assert missing is not None
+                return missing()
+            kept = False
+            try:
+                if missing is None and not keep:
+                    self._count_write(pool, connection)
+                result = work(connection)
+                kept = keep
+                return result
+            except (sqlite3.Error, OverflowError) as exc:
+                if self._is_absent(exc):
+                    if pool.moved():
+                        continue
+                    if missing is not None:
+                        return missing()
+                    self._make(operation, connection)
+                elif not _is_busy(exc) or time.monotonic() > deadline:
+                    raise self.failure(operation, exc) from exc
+            finally:
+                if not kept:
+                    self._return(pool, connection)
+
+    def _borrow(self, operation: str, pool: SqlitePool, write: bool) -> Connection | None:
+        try:
+            return pool.lend(write, self.durable, self._timeout)
+        except (UnopenableError, sqlite3.Error, OSError) as exc:
+            raise self.failure(f"{operation} (open)", exc) from exc
+
+    def _return(self, pool: SqlitePool, connection: Connection) -> None:
+        if connection.in_transaction:  # it was interrupted: closing takes back what it did
+            pool.discard(connection)
+        else:
+            pool.take_back(connection)
+
+    def _make(self, operation: str, connection: Connection) -> None:
+        try:
+            connection.execute(self.sql.create)
+        except sqlite3.Error as exc:
+            raise self.failure(operation, exc) from exc
+
+    def _count_write(self, pool: SqlitePool, connection: Connection) -> None:
+        self.until_check -= 1
+        if self.until_check < 0:
+            self.until_check = CHECK_EVERY
+            pool.tidy(connection)
+
+    def _is_absent(self, exc: Exception) -> bool:
+        return str(exc) == f"no such table: {self.name}"
+
+
+def _drop_all(connection: Connection) -> None:
+    """Begin a transaction in which there are no tables any more."""
+    connection.execute("BEGIN IMMEDIATE")
+    for (name,) in connection.execute(TABLES).fetchall():
+        connection.execute("DROP TABLE " + quoted(name))
+
+
+def _is_busy(exc: Exception) -> bool:
+    """Report whether another try may succeed."""
+    return isinstance(exc, sqlite3.OperationalError) and any(
+        words in str(exc) for words in ("is locked", "locking protocol", "schema has changed")
+    )
