@@ -64,7 +64,7 @@ class Binder:
             if len(args) <= len(self._names) and values.keys().isdisjoint(kwargs):
                 values.update(kwargs)
                 merged = {**self._defaults, **values}
-                if len(merged) == len(self._names):
+                if len(merged) == len(self._names) and all(n in merged for n in self._required):
                     required = tuple(merged.pop(name) for name in self._required)
                     return required, {name: merged[name] for name in self._defaults}
         return self._bind_any(args, kwargs)

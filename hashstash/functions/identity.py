@@ -10,7 +10,7 @@ from hashlib import blake2b
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Literal, NamedTuple
 
-from hashstash.errors import ConfigurationError
+from hashstash.errors import ConfigurationError, UnstableKeyError
 from hashstash.keys import stable_hash
 from hashstash.origin import closure_of, globals_used, module_of, source_of
 
@@ -102,7 +102,7 @@ def identity_of(
     if version is not None:
         state = stable_hash(("version", version))
     elif on_change == "ignore":
-        state = stable_hash(("ignore", _captured(function)))
+        state = stable_hash(("ignore", _captured_hash(function)))
     else:
         state = stable_hash((on_change, code_state(function, deps=on_change == "deps")))
     return Identity(f"{shown}.{qualname}", place, state[:20])
@@ -115,15 +115,17 @@ def code_state(function: Callable[..., Any], *, deps: bool = False) -> tuple[Any
         function: any callable; what is not written in Python has one state.
         deps: whether the functions of the same package that it calls are included.
     """
-    state = (_body(function), _captured(function))
+    state = (_body(function), _captured_hash(function))
     if not deps:
         return state
     called = {id(other): other for other in _called(function, {id(function)})}
-    bodies = [(module_of(f), f.__qualname__, _body(f), _captured(f)) for f in called.values()]
+    bodies = [(module_of(f), f.__qualname__, _body(f), _captured_hash(f)) for f in called.values()]
     return (*state, sorted(bodies, key=stable_hash))
 
 
-def code_token(function: Callable[..., Any], *, deps: bool = False) -> object:
+def code_token(
+    function: Callable[..., Any], *, deps: bool = False, versioned: bool = False
+) -> object:
     """Return what is equal as long as ``identity_of`` gives the same, and costs little.
 
     A function that closes over values may see others at any time, so they are in it.
@@ -131,7 +133,7 @@ def code_token(function: Callable[..., Any], *, deps: bool = False) -> object:
     code = getattr(function, "__code__", None)
     if not isinstance(function, FunctionType):
         return code
-    captured = stable_hash(_captured(function)) if function.__closure__ else ""
+    captured = _captured_hash(function) if function.__closure__ and not versioned else ""
     if not deps:
         return code, captured
     return code, captured, tuple(other.__code__ for other in _called(function, {id(function)}))
@@ -162,10 +164,23 @@ def _compiled(code: CodeType) -> tuple[Any, ...]:
 
 
 def _captured(function: Callable[..., Any]) -> dict[str, object]:
-    """Return the values a function closes over: another value is another function."""
-    if not isinstance(function, FunctionType):
-        return {}
-    return {name: value for name, value in closure_of(function).items() if value is not function}
+    """Return what a function closes over or is bound to: another value is another function."""
+    if isinstance(function, FunctionType):
+        values = closure_of(function)
+        return {name: value for name, value in values.items() if value is not function}
+    owner = getattr(function, "__self__", None)  # of a method written in C
+    return {} if owner is None or isinstance(owner, ModuleType) else {"__self__": owner}
+
+
+def _captured_hash(function: Callable[..., Any]) -> str:
+    captured = _captured(function)
+    try:
+        return stable_hash(captured) if captured else ""
+    except UnstableKeyError as exc:
+        raise UnstableKeyError(
+            f"{function!r} closes over something that has no stable form ({exc}): pass it as an "
+            "argument, make it a global, or say version=... for the function's code"
+        ) from exc
 
 
 def _called(function: Callable[..., Any], seen: set[int]) -> Iterator[FunctionType]:

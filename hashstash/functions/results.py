@@ -231,7 +231,9 @@ class StashedFunction(Generic[P, R]):
         if self._pinned is not None:
             return self._pinned
         function, options = self._callee.function, self._options
-        token = code_token(function, deps=options.on_change == "deps")
+        token = code_token(
+            function, deps=options.on_change == "deps", versioned=options.version is not None
+        )
         target = self._shared.target
         if target is not None and target.token == token:
             return target
