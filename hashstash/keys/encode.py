@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from hashstash.errors import UnstableKeyError
 
@@ -144,24 +144,31 @@ def encode(value: object) -> tuple[bytes, bool]:
 # -- the handler of each type -----------------------------------------------------------------
 
 _MAX_HANDLERS = 4096
-_handlers: dict[type, Handler] = {}
+
+
+class _Handlers:
+    """The handlers found so far; a new table when a hook is registered."""
+
+    table: ClassVar[dict[type, Handler]] = {}
 
 
 def handler_of(kind: type) -> Handler:
     """Return what encodes instances of exactly ``kind``."""
-    handler = _handlers.get(kind)
+    table = _Handlers.table
+    handler = table.get(kind)
     if handler is None:
         from .resolve import resolve
 
-        if len(_handlers) >= _MAX_HANDLERS:
-            _handlers.clear()
-        handler = _handlers[kind] = BUILTINS.get(kind) or resolve(kind)
+        if len(table) >= _MAX_HANDLERS:
+            table.clear()
+        # What another thread registers meanwhile makes a new table, which this never enters.
+        handler = table[kind] = BUILTINS.get(kind) or resolve(kind)
     return handler
 
 
 def forget_handlers() -> None:
     """Look every type up anew: a hook was registered."""
-    _handlers.clear()
+    _Handlers.table = {}
 
 
 def _sequence(tag: bytes) -> Handler:

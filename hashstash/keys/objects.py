@@ -212,9 +212,12 @@ def _reducing(kind: type) -> Handler:
 def _reduce(value: object) -> str | tuple[Any, ...]:
     reducer = copyreg.dispatch_table.get(type(value))
     try:
-        return reducer(value) if reducer is not None else value.__reduce_ex__(4)
+        reduced = reducer(value) if reducer is not None else value.__reduce_ex__(4)
     except Exception as exc:
         raise UnstableError(f"because it cannot be taken apart: {exc}") from exc
+    if isinstance(reduced, str) or (isinstance(reduced, tuple) and 2 <= len(reduced) <= 6):
+        return reduced
+    raise UnstableError(f"because it reduces to {reduced!r}, which makes no object")
 
 
 def _made_by(
