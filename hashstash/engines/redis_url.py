@@ -99,7 +99,8 @@ def _add_arguments(said: RedisUrl, query: str) -> None:
         verify = said.arguments.get("ssl_check_hostname", "true")
         if verify not in {"true", "false"}:
             raise ConfigurationError(f"ssl_check_hostname is true or false, not {verify!r}")
-        said.arguments["ssl_check_hostname"] = verify == "true"
+        unverified = said.arguments.get("ssl_cert_reqs") == "none"
+        said.arguments["ssl_check_hostname"] = verify == "true" and not unverified
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
