@@ -17,7 +17,12 @@ METHODS = [name for name in ("fork", "spawn") if name in multiprocessing.get_all
 """How this system starts processes."""
 
 
-def in_threads(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+def in_threads(
+    work: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    *,
+    patience: float = PATIENCE,
+) -> list[Any]:
     """Return what ``work`` returns for each tuple of arguments, each in a thread of its own.
 
     Raises:
@@ -40,7 +45,7 @@ def in_threads(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(patience)
     if failures:
         raise failures[0]
     if any(thread.is_alive() for thread in threads):
@@ -67,15 +72,15 @@ class Child:
             self.process.start()
         sender.close()
 
-    def result(self) -> Any:
-        """Return what the work returned.
+    def result(self, patience: float = PATIENCE) -> Any:
+        """Return what the work returned within so many seconds.
 
         Raises:
             AssertionError: it raised; the message is its traceback.
             TimeoutError: it is stuck.
         """
         try:
-            if not self._results.poll(PATIENCE):
+            if not self._results.poll(patience):
                 raise TimeoutError(f"process {self.process.pid} is stuck")
             succeeded, outcome = self._results.recv()
         except EOFError:
@@ -102,12 +107,16 @@ class Child:
 
 
 def in_processes(
-    method: str, work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+    method: str,
+    work: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    *,
+    patience: float = PATIENCE,
 ) -> list[Any]:
     """Return what ``work`` returns for each tuple of arguments, each in a process of its own."""
     children = [Child(method, work, *given) for given in arguments]
     try:
-        return [child.result() for child in children]
+        return [child.result(patience) for child in children]
     finally:
         for child in children:
             child.kill()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hashstash.engines import ETAG, Engine, Place
 
-from .processes import in_threads
+from .processes import PATIENCE, in_threads
 from .samples import is_sealed, make_row, number_row, row_number, sealed_row
 
 
@@ -123,10 +123,10 @@ def use_inherited(engine: Engine, key: bytes) -> tuple[bytes | None, int]:
     return seen, count
 
 
-def crowd(spec: EngineSpec, seed: int, steps: int) -> None:
+def crowd(spec: EngineSpec, seed: int, steps: int, patience: float = PATIENCE) -> None:
     """Have two threads read and change a few keys in every way, checking all they read."""
     engine = spec.build()
-    in_threads(_mill_about, [(engine, seed * 2 + n, steps) for n in range(2)])
+    in_threads(_mill_about, [(engine, seed * 2 + n, steps) for n in range(2)], patience=patience)
     engine.close()
 
 
