@@ -12,6 +12,7 @@ ENGINES: Registry[Engine] = Registry(
         "lmdb": "hashstash.engines.lmdb:LmdbEngine",
         "sqlite": "hashstash.engines.sqlite:SqliteEngine",
         "memory": "hashstash.engines.memory:MemoryEngine",
+        "shm": "hashstash.engines.shm:ShmEngine",
         "diskcache": "hashstash.engines.diskcache:DiskcacheEngine",
         "sqlitedict": "hashstash.engines.sqlitedict:SqlitedictEngine",
         "redis": "hashstash.engines.redis:RedisEngine",

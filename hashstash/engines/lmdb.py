@@ -20,7 +20,7 @@ from .lmdb_table import Block, LmdbTable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-if not hasattr(lmdb, "_envid"):  # 3.0 brought it, and maps that can be replaced under readers
+if int(lmdb.__version__.partition(".")[0]) < 3:  # maps cannot be replaced under readers there
     raise MissingDependencyError(f"lmdb 3.0 or newer (this is {lmdb.__version__})", "lmdb")
 
 
@@ -50,8 +50,14 @@ class LmdbEngine(Engine):
         if not place.table or "\0" in place.table:
             raise ConfigurationError(f"{place.table!r} cannot be the name of a table")
         self.map_size = map_size
-        durable = place.durability == "system"
-        self._table = LmdbTable(self.location, place.table, durable, map_size, self.failure)
+        self._table = LmdbTable(
+            self.location,
+            place.table,
+            durable=place.durability == "system",
+            map_size=map_size,
+            failure=self.failure,
+            prepare=self.prepare,
+        )
 
     @property
     def folder(self) -> str:
@@ -62,6 +68,9 @@ class LmdbEngine(Engine):
     def location(self) -> str:
         """The environment's file."""
         return os.path.join(self.folder, "data.db")
+
+    def prepare(self) -> None:
+        """Make sure that the place may be used, before it is opened; OSError if not."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""

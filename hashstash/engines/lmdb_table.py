@@ -52,18 +52,22 @@ class LmdbTable:
         durable: writes must survive power loss.
         map_size: how many bytes of addresses to reserve if this opens the environment.
         failure: makes the error to raise, from an operation's name and its cause.
+        prepare: makes sure that the place may be used.
     """
 
     def __init__(
         self,
         path: str,
         name: str,
+        *,
         durable: bool,
         map_size: int | None,
         failure: Callable[[str, BaseException], EngineError],
+        prepare: Callable[[], None],
     ) -> None:
         self.path, self.name = path, name
         self.failure = failure
+        self._prepare = prepare
         self.reader = _NO_READER
         """``begin, db``, for ``begin(db)``."""
         self.writer = _NO_WRITER
@@ -118,6 +122,10 @@ class LmdbTable:
         """Return what this process has open here."""
         store = self._store
         if store is None:
+            try:
+                self._prepare()
+            except OSError as exc:
+                raise self.failure("open", exc) from exc
             store = self._store = acquire(LmdbStore, self.path, self)
             self.pinned = store.pinned
         return store
