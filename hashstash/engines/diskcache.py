@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import diskcache
@@ -14,7 +14,7 @@ from hashstash.errors import ConfigurationError, CorruptRowError, UntrustedRowEr
 from .base import ETAG, PAGE, Encode, Engine, Place, pages
 from .batches import batches
 from .files import remove_tree
-from .foreign import ForeignEngine, SharedFile
+from .foreign import ForeignEngine, SharedFile, open_to_write
 
 _SETTINGS = {
     "statistics": 0,
@@ -90,12 +90,8 @@ class _Cache(diskcache.Cache):  # type: ignore[misc] # as above
     """A cache over one connection that the engine opens, locks and closes."""
 
     def __init__(self, folder: str) -> None:
-        path = os.path.join(folder, diskcache.core.DBNAME)
-        self.connection = sqlite3.connect(
-            path, timeout=0, isolation_level=None, check_same_thread=False
-        )
+        self.connection = open_to_write(os.path.join(folder, diskcache.core.DBNAME))
         try:
-            self.connection.execute("PRAGMA trusted_schema=OFF")
             super().__init__(folder, timeout=0, disk=BytesDisk, **_SETTINGS)
         except (TypeError, ValueError, AttributeError) as exc:
             self.connection.close()
@@ -109,6 +105,27 @@ class _Cache(diskcache.Cache):  # type: ignore[misc] # as above
         # The library has one for each thread and closes those of the parent after a fork,
         # which SQLite forbids.
         return self.connection
+
+    @property
+    def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
+        return self._execute
+
+    def _execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Execute a statement, unless it would set what is set.
+
+        So a cache that is there is opened without writing, also on a full disk.
+        """
+        execute = self.connection.execute
+        if statement.startswith(("INSERT OR REPLACE INTO Settings", "UPDATE Settings")):
+            name, value = parameters if statement.startswith("INSERT") else parameters[::-1]
+            asked = "SELECT 1 FROM Settings WHERE key = ? AND value IS ?"
+        elif statement.startswith("INSERT OR IGNORE INTO Settings"):
+            name, value = parameters[0], parameters[0]
+            asked = "SELECT 1 FROM Settings WHERE key = ? AND key IS ?"
+        else:
+            return execute(statement, parameters)
+        found = execute(asked, (name, value))
+        return found if found.fetchall() else execute(statement, parameters)
 
     def close(self) -> None:
         """Do nothing: the library closes where it means to change its time-out."""

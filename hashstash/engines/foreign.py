@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from random import random
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import quote
 
 from hashstash.errors import ConfigurationError
 
@@ -32,6 +33,34 @@ LARGEST = 1_000_000_000 - 4096
 """SQLite keeps no larger values."""
 
 
+class Turn:
+    """One thread's use of a lock, which ends with it even if an interrupt hits ``with`` itself.
+
+    Made before the ``with`` statement on the lock and ended after it: taking a lock by ``with``
+    is one step, but between the end of the block and the release there is a gap.
+
+    Args:
+        lock: held by nobody in this thread.
+    """
+
+    _lock: Any = None
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    def __del__(self) -> None:
+        if self._lock is not None:
+            self.end()
+
+    def end(self) -> None:
+        """Release the lock if this thread still holds it."""
+        lock = self._lock
+        if lock is not None:
+            if lock._is_owned():
+                lock.release()
+            self._lock = None
+
+
 class SharedFile(SharedStore):
     """This process's connection to a SQLite file.
 
@@ -45,6 +74,7 @@ class SharedFile(SharedStore):
         self.database = path
         self.connection: sqlite3.Connection | None = None
         self.depth = 0
+        self.owner = 0
         self._inode = 0
         self._held_for_fork = False
 
@@ -78,6 +108,10 @@ class SharedFile(SharedStore):
                 raise sqlite3.OperationalError("SQLite has undone the transaction")
             self.take_back()  # an interrupt left it
         return connection
+
+    def is_mine(self) -> bool:
+        """Tell whether this thread is in a transaction, and so has the lock."""
+        return self.depth > 0 and self.owner == threading.get_ident()
 
     def take_back(self) -> None:
         """Undo what was begun."""
@@ -125,6 +159,60 @@ def _make_file(path: str) -> int:
     return found.st_ino
 
 
+def open_to_write(path: str) -> sqlite3.Connection:
+    """Return a connection to a file that is there; one that only reads if it may not be written."""
+    if not os.access(path, os.W_OK):
+        return open_to_read(path)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")  # what is planted in it calls nothing
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(path: str, timeout: float = 0) -> sqlite3.Connection:
+    """Return a connection that only reads, also on a medium that nobody can write.
+
+    Args:
+        path: the file.
+        timeout: seconds to wait for another process.
+    """
+    try:
+        return _open_as("mode=ro", path, timeout)
+    except sqlite3.OperationalError as exc:
+        # A file in WAL mode needs an index beside it, unless it is promised that nobody writes.
+        if "locked" in str(exc) or not _never_written(path):
+            raise
+        return _open_as("immutable=1", path, timeout)
+
+
+def _never_written(path: str) -> bool:
+    """Tell whether a file is on a read-only medium, and all of it is in the file itself."""
+    log = f"{path}-wal"
+    if os.path.exists(log) and os.path.getsize(log):
+        return False
+    return os.name == "posix" and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _open_as(how: str, path: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(path)}?{how}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class ForeignEngine(Engine, Generic[S]):
     """An engine over another library's SQLite files.
 
@@ -158,12 +246,14 @@ class ForeignEngine(Engine, Generic[S]):
     def close(self) -> None:
         """Release the connection, unless this is inside a transaction. The next use opens anew."""
         store = self._store
-        if store is None:
+        if store is None or store.is_mine():
             return
-        with store.lock:  # not under a transaction of another thread
-            if store.depth:
-                return
-            self._store = None
+        turn = Turn(store.lock)
+        try:
+            with store.lock:  # not under a transaction of another thread
+                self._store = None
+        finally:
+            turn.end()
         release(store, self)
 
     def read(self, operation: str, work: Callable[..., T], *given: Any) -> T | None:
@@ -220,21 +310,33 @@ class ForeignEngine(Engine, Generic[S]):
         while True:
             store = self._store or self.share()
             try:
-                with store.lock:
-                    if store is not self._store:
-                        continue  # another thread closed us
-                    connection = store.open(create=create)
-                    if connection is None:
-                        return None
-                    try:
-                        return work(store, *given)
-                    except BaseException:
-                        if connection.in_transaction and not store.depth:
-                            store.take_back()
-                        raise
+                if store.is_mine():
+                    return _once(store, work, given, create=create)
+                turn = Turn(store.lock)
+                try:
+                    with store.lock:
+                        if store is not self._store:
+                            continue  # another thread closed us
+                        return _once(store, work, given, create=create)
+                finally:
+                    turn.end()
             except self.errors as exc:
                 caught = exc
             give_up = self.wait(operation, caught, give_up)
+
+
+def _once(
+    store: SharedFile, work: Callable[..., T], given: tuple[Any, ...], *, create: bool
+) -> T | None:
+    connection = store.open(create=create)
+    if connection is None:
+        return None
+    try:
+        return work(store, *given)
+    except BaseException:
+        if connection.in_transaction and not store.depth:
+            store.take_back()
+        raise
 
 
 def _existing_path(existing: object, trusted: object) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from hashstash.errors import CorruptRowError
 
 from .base import ETAG, PAGE, Encode, Engine, Place, pages
 from .batches import batches
-from .foreign import ForeignEngine, SharedFile
+from .foreign import ForeignEngine, SharedFile, Turn, open_to_write
 
 _ETAG = f"COALESCE(SUBSTR(value, {ETAG.start + 1}, {ETAG.stop - ETAG.start}), x'')"
 _HEX = "TYPEOF(key) = 'text' AND key NOT GLOB '*[^0-9a-f]*' AND LENGTH(key) % 2 = 0 AND key > ''"
@@ -36,14 +37,11 @@ class _File(SharedFile):
     def connect(self) -> sqlite3.Connection:
         """Return a connection; a file that is in WAL mode already is not written to."""
         self._tables.clear()
-        connection = sqlite3.connect(
-            self.database, timeout=0, isolation_level=None, check_same_thread=False
-        )
+        connection = open_to_write(self.database)
         try:
-            connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA synchronous=NORMAL")
             ((mode,),) = connection.execute("PRAGMA journal_mode").fetchall()
-            if mode != "wal":
+            if mode != "wal" and os.access(self.database, os.W_OK):
                 connection.execute("PRAGMA journal_mode=WAL").fetchall()
         except BaseException:
             connection.close()
@@ -69,33 +67,44 @@ class _File(SharedFile):
             )
             self._tables.add(table)
 
-    def begin(self) -> sqlite3.Connection:
+    @contextmanager
+    def rest_of_transaction(self) -> Iterator[None]:
+        """Take back what the block began and did not keep."""
+        outer, here = self.depth, self.lock
+        try:
+            yield
+        finally:
+            while self.depth > outer and self.lock is here:  # a child forked in it has another
+                self._undo()
+
+    def begin(self) -> None:
         """Begin a transaction, or inside one a part that can be taken back alone."""
         connection = self.open(create=True)
         assert connection is not None
         connection.execute(f"SAVEPOINT level{self.depth}" if self.depth else "BEGIN IMMEDIATE")
+        self.owner = threading.get_ident()
         self.depth += 1
-        return connection
 
     def keep(self) -> None:
         """End what was begun last and keep what was written."""
-        assert self.connection is not None
-        self.depth -= 1
-        try:
-            self.connection.execute(f"RELEASE level{self.depth}" if self.depth else "COMMIT")
-        except BaseException:
-            self.take_back()
-            raise
+        connection = self.open(create=True)
+        assert connection is not None
+        inner = self.depth - 1
+        connection.execute(f"RELEASE level{inner}" if inner else "COMMIT")
+        self.depth = inner
 
-    def undo(self) -> None:
+    def _undo(self) -> None:
         """End what was begun last and take back what was written."""
         assert self.connection is not None
+        self._tables.clear()  # some may have been made in it
         self.depth -= 1
-        if self.depth and self.connection.in_transaction:
-            self._tables.clear()  # some may have been made in it
+        if not self.depth or not self.connection.in_transaction:
+            self.take_back()
+            return
+        try:
             self.connection.execute(f"ROLLBACK TO level{self.depth}")
             self.connection.execute(f"RELEASE level{self.depth}")
-        else:
+        except sqlite3.OperationalError:  # an interrupt hit between its end and the counting
             self.take_back()
 
     def take_back(self) -> None:
@@ -239,33 +248,31 @@ class SqlitedictEngine(ForeignEngine[_File]):
         give_up = 0.0
         while True:
             store = self._store or self.share()
-            with store.lock:
-                if store is not self._store:
-                    continue  # another thread closed us
-                try:
-                    connection = store.begin()
-                except self.errors as exc:
-                    caught = exc
-                else:
-                    with self._ending(store, connection):
-                        yield
-                    return
+            turn = None if store.is_mine() else Turn(store.lock)
+            try:
+                with store.lock:
+                    if store is not self._store:
+                        continue  # another thread closed us
+                    with store.rest_of_transaction():
+                        try:
+                            store.begin()
+                        except self.errors as exc:
+                            caught = exc
+                        else:
+                            yield
+                            if store.is_mine():  # and not of a child forked in the block
+                                self._keep(store)
+                            return
+            finally:
+                if turn is not None:
+                    turn.end()
             give_up = self.wait("transaction", caught, give_up)
 
-    @contextmanager
-    def _ending(self, store: _File, connection: sqlite3.Connection) -> Iterator[None]:
-        """Keep what the block writes, or nothing if it raises."""
+    def _keep(self, store: _File) -> None:
         try:
-            yield
-        except BaseException:
-            if store.connection is connection:  # a child forked in the block has none of it
-                store.undo()
-            raise
-        if store.connection is connection:
-            try:
-                store.keep()
-            except self.errors as exc:
-                raise self.failure("transaction", exc) from exc
+            store.keep()
+        except self.errors as exc:
+            raise self.failure("transaction", exc) from exc
 
     def destroy(self) -> None:
         """Remove the file, all its tables included."""

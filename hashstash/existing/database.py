@@ -6,13 +6,10 @@ import os
 import sqlite3
 import threading
 from typing import Any
-from urllib.parse import quote
 
 from hashstash.engines.connections import SharedStore, acquire, never_free, release
+from hashstash.engines.foreign import PATIENCE, open_to_read
 from hashstash.errors import ConfigurationError, CorruptRowError, EngineError
-
-PATIENCE = 60.0
-"""Seconds to wait for another program's lock."""
 
 
 class Database:
@@ -103,32 +100,8 @@ class _OpenFile(SharedStore):
 def _connect(path: str) -> sqlite3.Connection:
     if not os.path.isfile(path):
         raise ConfigurationError(f"existing: there is no file {path}")
-    try:
-        return _try(path, "mode=ro")
-    except sqlite3.OperationalError:
-        # A file in WAL mode cannot be read in a folder where SQLite may not put its index,
-        # unless it is promised that nobody writes: true where the writer left no log behind.
-        log = f"{path}-wal"
-        if os.path.exists(log) and os.path.getsize(log):
-            raise
-        return _try(path, "immutable=1")
-
-
-def _try(path: str, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(path)}?{how}",
-        uri=True,
-        timeout=PATIENCE,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        connection.text_factory = _strict
-        connection.execute("PRAGMA trusted_schema=OFF")  # views in the file call nothing
-        connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
-    except BaseException:
-        connection.close()
-        raise
+    connection = open_to_read(path, PATIENCE)
+    connection.text_factory = _strict
     return connection
 
 
