@@ -20,6 +20,9 @@ _MARK = 1_000_000
 
 _MAX_KNOWN = 4096
 
+_REMEMBERED = "<hashstash "
+"""How the file names begin whose text is in memory, and never changes."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Node = Function | ast.ClassDef | ast.Lambda
 
@@ -64,13 +67,14 @@ def source_of(obj: object) -> str | None:
 def remember_source(text: str) -> str:
     """Keep ``text`` in memory as a source file; return the file name to compile it under.
 
-    ``source_of``, tracebacks and ``inspect`` then find functions that are made from it.
+    ``source_of``, tracebacks and ``inspect`` then find functions that are made from it, also if
+    what is compiled is its syntax tree within another (in a function, for what it closes over).
 
     Args:
         text: what will be compiled.
     """
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    name = f"<hashstash {digest}>"
+    name = f"{_REMEMBERED}{digest}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     return name
 
@@ -130,7 +134,43 @@ def _within(code: CodeType) -> Iterator[CodeType]:
             yield from _within(constant)
 
 
+def _find_remembered(code: CodeType, file: _File) -> str | None:
+    """Find code that was compiled within other code, from a text that cannot have changed."""
+    tree = _tree(file)
+    nodes = _functions_at(tree, code) if tree is not None else []
+    if len(nodes) == 1:
+        return _text(nodes[0], file)
+    for index, node in enumerate(nodes):
+        compiled = _compiled_from(index, code, file)
+        if compiled is not None and _outline(compiled) == _outline(code):
+            return _text(node, file)
+    return None
+
+
+def _outline(code: CodeType) -> tuple[object, ...]:
+    """Return what does not depend on whether a name is global or closed over."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    # Before 3.11 the constants have the qualified names of inner functions among them.
+    called = {each.co_name for each in inner}
+    constants = [
+        _constant(value)
+        for value in code.co_consts
+        if not isinstance(value, CodeType)
+        and not (isinstance(value, str) and value.rpartition(".")[2] in called)
+    ]
+    return (
+        code.co_name,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames),
+        {*code.co_names, *code.co_freevars, *code.co_cellvars} - {*code.co_varnames},
+        constants,
+        {*_columns(code)} - {(None, None)},  # what looks closed-over names up has no place
+        [_outline(each) for each in inner],
+    )
+
+
 def _find_function(code: CodeType, file: _File) -> str | None:
+    if file.name.startswith(_REMEMBERED):
+        return _find_remembered(code, file)
     alike = [other for other in _codes(file).get(code.co_name, ()) if same_code(other, code)]
     tree = _tree(file)
     if not alike or tree is None:

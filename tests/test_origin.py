@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import collections
 import functools
 import importlib.util
@@ -317,6 +318,24 @@ def test_remembered_source_is_found() -> None:
     exec(compile(text, remember_source(text), "exec"), namespace)
     assert source_of(namespace["f"]) == text.rstrip("\n")
     assert [source_of(f) for f in namespace["f"]()] == ["lambda: 1", "lambda: 2"]
+
+
+def test_remembered_source_that_was_compiled_within_other_code() -> None:
+    text = "def f():\n    return [lambda: n, lambda: n + m, lambda x: (n, lambda: n)]\n"
+    around = ast.parse("def outer(n, m):\n    pass\n    return f")
+    (outer,) = around.body
+    assert isinstance(outer, ast.FunctionDef)
+    outer.body[0] = ast.parse(text).body[0]
+    namespace: dict[str, Any] = {}
+    exec(compile(around, remember_source(text), "exec"), namespace)
+    f = namespace["outer"](1, 2)
+    assert source_of(f) == text.rstrip("\n")
+    assert [source_of(inner) for inner in f()] == [
+        "lambda: n",
+        "lambda: n + m",
+        "lambda x: (n, lambda: n)",
+    ]
+    assert source_of(f()[2](0)[1]) == "lambda: n"
 
 
 def test_a_file_edited_after_import(tmp_path: Path) -> None:
