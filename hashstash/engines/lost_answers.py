@@ -20,11 +20,11 @@ ATTEMPTS = 3
 
 
 class LostAnswerError(Exception):
-    """No answer came.
+    """A request that may have been lost, or its answer.
 
     Args:
         error: what the client raised.
-        sent: whether the server may have got the request.
+        sent: whether the server may have got it and changed something.
     """
 
     def __init__(self, error: BaseException, *, sent: bool = True) -> None:
@@ -58,7 +58,8 @@ def settle_swap(
 ) -> bool:
     """Compare and set; if an answer is lost, find out how it ended.
 
-    Trying again is harmless, as the row that was seen is there only while no try succeeded.
+    Trying again is harmless where a row was seen: it is there only while no try succeeded. Where
+    none was, the row of the first try may have been stored, found and removed by others.
 
     Args:
         attempt: compares and sets, atomically.
@@ -87,7 +88,7 @@ def settle_swap(
         now = _found(current, doubt)
         if etag and now == etag:
             return True
-        if now != seen:
+        if now is None or now != seen:
             break
     assert doubt is not None
     raise doubt
@@ -104,7 +105,7 @@ def unavailable(engine: Engine, operation: str, lost: LostAnswerError) -> Engine
     """Return the error to raise ``from lost.error``, which says what is known of the request."""
     said = str(engine.failure(operation, lost.error))
     if lost.sent:
-        said += " The request was sent: if it was to write, that may or may not have been done."
+        said += " Whether the change was made is not known: look before making it again."
     return EngineUnavailableError(
         said, engine=engine.name, operation=operation, place=engine.location
     )

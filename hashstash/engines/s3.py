@@ -63,7 +63,7 @@ class S3Engine(RemoteEngine[Link]):
 
     name = "s3"
     title = "S3"
-    default_url = ""
+    default_url = "s3://"
     unreachable = UNREACHABLE
     durabilities = frozenset({"process", "system"})
 
@@ -89,7 +89,7 @@ class S3Engine(RemoteEngine[Link]):
             "profile": profile, "access_key": access_key, "secret_key": secret_key,
             "session_token": session_token,
         }  # fmt: skip
-        super().__init__(place, url=self.complete(said)["url"], timeout=timeout)
+        super().__init__(place, url=self._joined(said), timeout=timeout)
         _check_number("max_workers", max_workers, 1)
         _check_number("multipart_bytes", multipart_bytes, SMALLEST_MULTIPART)
         self.create_bucket = create_bucket
@@ -99,11 +99,24 @@ class S3Engine(RemoteEngine[Link]):
 
     @classmethod
     def complete(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with all that leads to the bucket in one URL."""
-        url, rest = options.get("url"), {k: v for k, v in options.items() if k not in OPTIONS}
+        """Return the options with all that leads to the bucket in one URL.
+
+        Raises:
+            ConfigurationError: neither they nor the environment name a bucket.
+        """
+        url = options.get("url")
+        if not isinstance(url, SecretUrl):  # that is what comes out of here, or is unpickled
+            url = cls._joined(options)
+            Address.parse(url).complete()
+        rest = {name: value for name, value in options.items() if name not in OPTIONS}
+        return {**rest, "url": url}
+
+    @classmethod
+    def _joined(cls, options: dict[str, Any]) -> SecretUrl:
+        url = options.get("url")
         beside = {name: options.get(name) for name in OPTIONS}
-        found = joined(url or os.environ.get(cls.variable()), beside, contradicting=url is not None)
-        return {**rest, "url": SecretUrl(found or "s3://")}
+        around = os.environ.get(cls.variable()) or cls.default_url
+        return SecretUrl(joined(url or around, beside, contradicting=url is not None))
 
     def _at(self, place: Place) -> Self:
         return type(self)(
@@ -115,7 +128,7 @@ class S3Engine(RemoteEngine[Link]):
 
     def connect(self) -> Link:
         """Return a client, which connects when it is first used."""
-        address = Address.parse(self.url.reveal(self.variable()))
+        address = Address.parse(self.url.reveal(self.variable())).complete()
         try:
             return Link(address, self.timeout, self.max_workers)
         except (BotoCoreError, ValueError) as exc:

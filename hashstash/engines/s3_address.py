@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from zlib import crc32
@@ -59,8 +59,11 @@ class Address:
                 there may be a secret in it.
         """
         parts = urlsplit(url)
-        if parts.scheme != "s3":
-            raise ConfigurationError("The s3 engine's url is like 's3://bucket/folder'")
+        if parts.scheme != "s3" or parts.fragment:
+            raise ConfigurationError(
+                "The s3 engine's url is like 's3://bucket/folder'; '#' names a stash only in a "
+                "URL that is the first argument of HashStash"
+            )
         user, _, bucket = parts.netloc.rpartition("@")
         access, _, secret = user.partition(":")
         said: dict[str, str] = {}
@@ -77,13 +80,8 @@ class Address:
         return made
 
     def check(self) -> None:
-        """Raise ConfigurationError if this cannot be an address."""
-        if not self.bucket:
-            raise ConfigurationError(
-                "The s3 engine needs a bucket: bucket='my-bucket', url='s3://my-bucket', or "
-                "HASHSTASH_S3_URL=s3://my-bucket"
-            )
-        if not _BUCKET.fullmatch(self.bucket):
+        """Raise ConfigurationError if this cannot be an address, though it may lack a bucket."""
+        if self.bucket and not _BUCKET.fullmatch(self.bucket):
             raise ConfigurationError(
                 f"bucket is a name of three characters or more, not {self.bucket!r}"
             )
@@ -94,13 +92,22 @@ class Address:
         if self.endpoint_url is not None:
             _check_endpoint(self.endpoint_url)
 
+    def complete(self) -> Address:
+        """Return this, if it names a bucket."""
+        if not self.bucket:
+            raise ConfigurationError(
+                "The s3 engine needs a bucket: bucket='my-bucket', url='s3://my-bucket', or "
+                "HASHSTASH_S3_URL=s3://my-bucket"
+            )
+        return self
+
     def url(self) -> str:
         """Return the URL that says this; it has the secrets in it."""
         user = ""
         if self.access_key:
             user = f"{quote(self.access_key, safe='')}:{quote(self.secret_key or '', safe='*')}@"
         said = {name: value for name in _IN_QUERY if (value := getattr(self, name)) is not None}
-        query = f"?{urlencode(said, safe='/:*')}" if said else ""
+        query = f"?{urlencode(said, safe='/:*', quote_via=quote)}" if said else ""
         folder = f"/{quote(self.prefix)}" if self.prefix else ""
         return f"s3://{user}{self.bucket}{folder}{query}"
 
@@ -113,11 +120,11 @@ def _check_endpoint(url: str) -> None:
         raise ConfigurationError("endpoint_url has credentials in it: give access_key, secret_key")
 
 
-def joined(url: str | None, options: Mapping[str, Any], *, contradicting: bool) -> str | None:
+def joined(url: str, options: Mapping[str, Any], *, contradicting: bool) -> str:
     """Return the URL that ``url`` and the options beside it make together.
 
     Args:
-        url: a URL, or None.
+        url: a URL.
         options: options by name; None means not given.
         contradicting: whether an option that contradicts the URL is an error, or wins.
     """
@@ -127,14 +134,11 @@ def joined(url: str | None, options: Mapping[str, Any], *, contradicting: bool) 
     for name, value in given.items():
         if not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-    said: dict[str, Any] = {}
-    if url is not None:
-        address = Address.parse(url)
-        said = {field.name: getattr(address, field.name) for field in fields(address)}
+    address = Address.parse(url)
     for name, value in given.items():
-        if contradicting and said.get(name) not in {None, value}:
+        if contradicting and getattr(address, name) not in {None, "", value}:
             raise ConfigurationError(f"url and {name} contradict each other: give {name} once")
-    made = Address(**{"bucket": "", **said, **given})
+    made = replace(address, **given)
     made.check()
     return made.url()
 

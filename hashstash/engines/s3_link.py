@@ -19,14 +19,16 @@ from botocore.exceptions import (
     IncompleteReadError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 from botocore.utils import determine_content_length
 
 from .lost_answers import LostAnswerError
 from .s3_address import Address
 
 T = TypeVar("T")
+Answer = dict[str, Any]
 
-UNREACHABLE = (ConnectionError, HTTPClientError, IncompleteReadError)
+UNREACHABLE = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
 
 BUSY = frozenset(
     {
@@ -93,7 +95,8 @@ class Link:
 
         Args:
             request: one request.
-            repeat: whether it may be sent again after its answer was lost.
+            repeat: whether it changes nothing, or does no harm, and so may be sent again
+                after its answer was lost.
 
         Raises:
             LostAnswerError: no answer, or none but "busy", for too long.
@@ -108,11 +111,12 @@ class Link:
             except (ClientError, *UNREACHABLE) as exc:
                 lost = _lost(exc)
                 waited = time.monotonic() - started
-            if lost.sent and not (repeat and (number == 0 or waited < self.timeout)):
+            busy = isinstance(lost.error, ClientError) and not lost.sent
+            patience = self.timeout * (BUSY_FACTOR if busy else 1)
+            if lost.sent and not repeat:
                 raise lost from lost.error
-            patience = self.timeout * (BUSY_FACTOR if isinstance(lost.error, ClientError) else 1)
-            if not lost.sent and waited > patience:
-                raise lost from lost.error
+            if waited > patience and not (lost.sent and number == 0):
+                raise LostAnswerError(lost.error, sent=False) from lost.error
             time.sleep(random.uniform(0, min(SLOWEST, 0.05 * 2**number)))
         raise AssertionError
 
@@ -126,12 +130,26 @@ class Link:
 def _lost(exc: Exception) -> LostAnswerError:
     """Return what an error means for the request; raise it if it is a plain answer."""
     if isinstance(exc, ClientError):
+        if not is_framed(exc.response):
+            return LostAnswerError(exc)
         if code_of(exc) in BUSY or status_of(exc) == 429:
             return LostAnswerError(exc, sent=False)
         if status_of(exc) < 500 or code_of(exc) == "NotImplemented":
             raise exc
         return LostAnswerError(exc)
     return LostAnswerError(exc, sent=not isinstance(exc, ConnectionError))
+
+
+def is_framed(answer: Answer) -> bool:
+    """Report whether an answer says how long it is.
+
+    One that is cut off among its headers is taken for whole by Python's HTTP client.
+    """
+    meta = answer["ResponseMetadata"]
+    headers = meta["HTTPHeaders"]
+    return meta["HTTPStatusCode"] in {204, 304} or not headers.keys().isdisjoint(
+        ("content-length", "transfer-encoding")
+    )
 
 
 def code_of(exc: ClientError) -> str:

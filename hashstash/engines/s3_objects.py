@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from .base import ETAG, PAGE
 from .lost_answers import LostAnswerError
-from .s3_link import Link, code_of, status_of
+from .s3_link import Answer, Link, code_of, is_framed, status_of
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Objects:
         def request() -> tuple[bytes, str]:
             answer = self.link.client.get_object(Bucket=self.link.bucket, Key=name, **more)
             with closing(answer["Body"]) as body:
-                return body.read(), answer["ETag"]
+                return body.read(), whole(answer, "ETag")["ETag"]
 
         try:
             return self.run(request, repeat=True)
@@ -119,17 +119,17 @@ class Objects:
     def page(self, prefix: str, after: str) -> list[Listed]:
         """Return the next objects whose names begin with ``prefix``, sorted by name."""
         asked = {"Bucket": self.link.bucket, "Prefix": prefix, "StartAfter": after}
-        answer = self._ask("list_objects_v2", asked, MaxKeys=PAGE)
+        answer = self._ask("list_objects_v2", {**asked, "MaxKeys": PAGE}, "IsTruncated")
         now = _server_time(answer)
         return [
             Listed(o["Key"], o["Size"], o["ETag"], (now - o["LastModified"]).total_seconds())
             for o in answer.get("Contents", ())
         ]
 
-    def _ask(self, method: str, asked: dict[str, Any], **more: Any) -> dict[str, Any]:
+    def _ask(self, method: str, asked: dict[str, Any], *needed: str, repeat: bool = True) -> Answer:
+        """Return the whole answer to a request, which has the parts that are ``needed``."""
         call = getattr(self.link.client, method)
-        answer: dict[str, Any] = self.run(lambda: call(**asked, **more), repeat=True)
-        return answer
+        return self.run(lambda: whole(call(**asked), *needed), repeat=repeat)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -145,8 +145,7 @@ class Objects:
             if len(body) >= self._multipart_bytes:
                 return self._write_parts(name, body, condition)
             asked = {"Bucket": self.link.bucket, "Key": name, "Body": body, **condition}
-            answer = self.run(lambda: self.link.client.put_object(**asked), repeat=False)
-            return str(answer["ETag"])
+            return str(self._ask("put_object", asked, "ETag", repeat=False)["ETag"])
         except ClientError as exc:
             if condition and _condition_failed(exc):
                 return None
@@ -154,13 +153,15 @@ class Objects:
 
     def _write_parts(self, name: str, body: bytes, condition: dict[str, str]) -> str:
         place = {"Bucket": self.link.bucket, "Key": name}
-        upload = {**place, "UploadId": self._ask("create_multipart_upload", place)["UploadId"]}
+        begun = self._ask("create_multipart_upload", place, "UploadId")
+        upload = {**place, "UploadId": begun["UploadId"]}
         size = max(PART_BYTES, -(-len(body) // PARTS))
         view = memoryview(body)
 
         def send(number: int) -> dict[str, Any]:
             data = bytes(view[(number - 1) * size : number * size])
-            sent = self._ask("upload_part", upload, PartNumber=number, Body=data)
+            part = {**upload, "PartNumber": number, "Body": data}
+            sent = self._ask("upload_part", part, "ETag")
             return {"PartNumber": number, "ETag": sent["ETag"]}
 
         try:
@@ -170,9 +171,9 @@ class Objects:
         except LostAnswerError as lost:
             raise LostAnswerError(lost.error, sent=False) from lost  # the object is as it was
         done = {**upload, "MultipartUpload": {"Parts": parts}, **condition}
-        finish = self.link.client.complete_multipart_upload
         try:
-            return str(self.run(lambda: finish(**done), repeat=False)["ETag"])
+            answer = self._ask("complete_multipart_upload", done, "ETag", repeat=False)
+            return str(answer["ETag"])
         except ClientError:
             self.abandon(upload)
             raise
@@ -189,13 +190,13 @@ class Objects:
         """Yield the uploads that were begun and never completed."""
         asked: dict[str, Any] = {"Bucket": self.link.bucket, "Prefix": prefix}
         while True:
-            answer = self._ask("list_multipart_uploads", asked)
+            answer = self._ask("list_multipart_uploads", asked, "IsTruncated")
             before = _server_time(answer) - timedelta(seconds=UPLOAD_SECONDS)
             for found in answer.get("Uploads", ()):
                 if found["Initiated"] <= before:
                     upload = {"Key": found["Key"], "UploadId": found["UploadId"]}
                     yield {"Bucket": self.link.bucket, **upload}
-            if not answer.get("IsTruncated"):
+            if not answer["IsTruncated"]:
                 return
             asked["KeyMarker"] = answer["NextKeyMarker"]
             asked["UploadIdMarker"] = answer["NextUploadIdMarker"]
@@ -207,7 +208,7 @@ class Objects:
         """
         asked = {"Bucket": self.link.bucket, "Key": name, **condition}
         try:
-            self.run(lambda: self.link.client.delete_object(**asked), repeat=False)
+            self._ask("delete_object", asked, repeat=False)
         except ClientError as exc:
             if not _condition_failed(exc):
                 raise
@@ -216,10 +217,10 @@ class Objects:
 
     def remove_all(self, names: list[str]) -> None:
         """Remove at most 1,000 objects in one request."""
-        asked = {"Objects": [{"Key": name} for name in names], "Quiet": True}
-        call = self.link.client.delete_objects
+        wanted = {"Objects": [{"Key": name} for name in names], "Quiet": True}
+        asked = {"Bucket": self.link.bucket, "Delete": wanted}
         try:
-            answer = self.run(lambda: call(Bucket=self.link.bucket, Delete=asked), repeat=False)
+            answer = self._ask("delete_objects", asked, repeat=False)
         except ClientError as exc:
             if code_of(exc) not in _NO_BULK:
                 raise
@@ -255,7 +256,14 @@ class Objects:
                 raise
 
 
-def _server_time(answer: dict[str, Any]) -> datetime:
+def whole(answer: Answer, *needed: str) -> Answer:
+    """Return an answer that is whole; raise if it was cut off."""
+    if not is_framed(answer) or any(part not in answer for part in needed):
+        raise IncompleteReadError(actual_bytes=0, expected_bytes="all of an answer's headers")
+    return answer
+
+
+def _server_time(answer: Answer) -> datetime:
     """Return when the server answered, by its own clock."""
     return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 

@@ -84,13 +84,11 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def own_mongo(tmp_path: Path) -> Iterator[MongoServer]:
+@pytest.fixture(scope="module")
+def own_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
     """A MongoDB server that keeps its data, to be treated badly."""
-    folder = tmp_path / "mongo"
-    folder.mkdir()
     try:
-        server = MongoServer(folder, durable=True)
+        server = MongoServer(tmp_path_factory.mktemp("own-mongo"), durable=True)
     except ServerMissingError as exc:
         missing(exc)
     with server:
@@ -112,13 +110,11 @@ def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def own_s3(tmp_path: Path) -> Iterator[S3Server]:
+@pytest.fixture(scope="module")
+def own_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server to be treated badly; what it has acknowledged it keeps."""
-    folder = tmp_path / "s3"
-    folder.mkdir()
     try:
-        server = S3Server(folder)
+        server = S3Server(tmp_path_factory.mktemp("own-s3"))
     except ServerMissingError as exc:
         missing(exc)
     with server:

@@ -74,15 +74,14 @@ class S3Server(ServerProcess):
         super().__init__(command, self.answers, folder / "log", env)
 
     @property
-    def endpoint_url(self) -> str:
-        """Where it listens."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
     def url(self) -> str:
         """The bucket, as the engine takes it."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """The bucket, as it is found through another port."""
         user = f"{quote(ACCESS_KEY)}:{quote(SECRET_KEY, safe='')}"
-        return f"s3://{user}@{self.bucket}?endpoint_url={quote(self.endpoint_url, safe='')}"
+        return f"s3://{user}@{self.bucket}?endpoint_url=http://{HOST}:{port}"
 
     def answers(self) -> bool:
         """Report whether it serves, though it lets nobody in without a signature."""
