@@ -120,7 +120,7 @@ def test_scalars_are_kept_apart() -> None:
         1, 1.0, True, "1", b"1", np.int64(1), np.int32(1), np.uint8(1), np.float64(1),
         np.float32(1), np.bool_(True), np.complex128(1), np.str_("1"),
         np.bytes_(b"1"), np.datetime64(1, "s"),
-        np.datetime64(1, "ms"), np.timedelta64(1, "s"), np.datetime64("NaT"), np.array(1),
+        np.datetime64(1, "ms"), np.timedelta64(1, "s"), np.datetime64("NaT", "s"), np.array(1),
         np.void(b"1"), dt.datetime(1970, 1, 1, 0, 0, 1),
     )  # fmt: skip
     assert all_equal(np.float64(np.nan), np.float64(-np.nan))
