@@ -12,7 +12,6 @@ slots, and keep rows of one key together in all tables of a stash.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -25,7 +24,9 @@ from redis import exceptions as errors
 from hashstash.errors import EngineError, EngineUnavailableError
 
 from .base import ETAG, PAGE, Place, pages
-from .redis_server import REFUSALS, RedisServer, UnansweredError
+from .lost_answers import LostAnswerError, settle_put, settle_swap, unavailable
+from .redis_scripts import SIZES, SWAP
+from .redis_server import REFUSALS, RedisServer
 from .redis_url import parse
 from .remote import TIMEOUT, RemoteEngine
 
@@ -35,16 +36,6 @@ BUCKETS = 256
 BATCH_BYTES = 4 << 20
 """About how much is sent, or asked for, in one go."""
 
-_SWAP = b"""
-local row = redis.call('HGET', KEYS[1], ARGV[1])
-if not row or string.sub(row, %d, %d) ~= ARGV[2] then return 0 end
-if ARGV[3] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-else redis.call('HDEL', KEYS[1], ARGV[1]) end
-return 1
-""" % (ETAG.start + 1, ETAG.stop)
-_SWAP_NAME = hashlib.sha1(_SWAP, usedforsecurity=False).hexdigest().encode()
-
-_LOST = "Whether the change was made is not known: look before making it again."
 _LOADING = "The server is reading its data after a start: try again later."
 _DOWN = "Part of the cluster is missing."
 _FULL = "The server is full: remove entries, or raise its maxmemory. Nothing was stored."
@@ -55,7 +46,6 @@ _REPLICA = (
 _LOGIN = "Check the user name and password in the URL."
 _RIGHTS = "An ACL user needs: ~hashstash:* +@hash +unlink +evalsha +eval +scan."
 _ADVICE: list[tuple[type[errors.RedisError], str]] = [
-    (UnansweredError, _LOST),
     (errors.BusyLoadingError, _LOADING),
     (errors.ClusterDownError, _DOWN),
     (errors.OutOfMemoryError, _FULL),
@@ -90,7 +80,6 @@ class RedisEngine(RemoteEngine[RedisServer]):
         errors.ConnectionError,
         errors.TimeoutError,
         errors.ClusterDownError,
-        UnansweredError,
     )
     refusals = REFUSALS
 
@@ -107,7 +96,7 @@ class RedisEngine(RemoteEngine[RedisServer]):
             memory = server.memory_info()
         except errors.RedisError as exc:
             server.close()
-            raise self.failure("connect", exc) from _said(exc)
+            raise self.failure("connect", exc) from exc
         policy = memory.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and memory.get("maxmemory") != "0" and self.url not in _warned:
             _warned.add(self.url)
@@ -141,14 +130,15 @@ class RedisEngine(RemoteEngine[RedisServer]):
     def put(self, key: bytes, row: bytes) -> None:
         """Store ``row``, replacing any earlier one atomically."""
         target = self._held()
+        command = (b"HSET", self._bucket(key), key, row)
         try:
-            target.client.execute(b"HSET", self._bucket(key), key, row)
-        except UnansweredError as exc:
-            # Never sent again: that could undo what another client wrote in between.
-            if self._found_after_loss(key) != row:
-                raise self.failure("put", exc) from _said(exc)
+            settle_put(
+                lambda: target.client.execute(*command), row[ETAG], lambda: self._etag_there(key)
+            )
+        except LostAnswerError as lost:
+            raise unavailable(self, "put", lost) from lost.error
         except errors.RedisError as exc:
-            raise self.failure("put", exc) from _said(exc)
+            raise self.failure("put", exc) from exc
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; report whether it was there."""
@@ -159,51 +149,32 @@ class RedisEngine(RemoteEngine[RedisServer]):
         if etag is None and row is None:
             return not self.contains(key)
         target = self._held()
+        made = None if row is None else row[ETAG]
         try:
-            return self._swap(target.client, key, etag, row)
-        except UnansweredError as exc:
-            return self._settle(key, etag, row, exc)
+            return settle_swap(
+                lambda: self._swap(target.client, key, etag, row),
+                etag, made, lambda: self._etag_there(key),
+            )  # fmt: skip
+        except LostAnswerError as lost:
+            raise unavailable(self, "compare_and_set", lost) from lost.error
         except errors.RedisError as exc:
-            raise self.failure("compare_and_set", exc) from _said(exc)
+            raise self.failure("compare_and_set", exc) from exc
 
     def _swap(self, server: RedisServer, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
         bucket = self._bucket(key)
         if etag is None:
             return bool(server.execute(b"HSETNX", bucket, key, row))
-        arguments = (bucket, key, etag) if row is None else (bucket, key, etag, row)
-        try:
-            return bool(server.execute(b"EVALSHA", _SWAP_NAME, 1, *arguments))
-        except errors.NoScriptError:
-            return bool(server.execute(b"EVAL", _SWAP, 1, *arguments))
+        arguments = (key, etag) if row is None else (key, etag, row)
+        return bool(server.run(SWAP, [bucket], *arguments))
 
-    def _settle(
-        self, key: bytes, etag: bytes | None, row: bytes | None, lost: UnansweredError
-    ) -> bool:
-        """Return whether a swap whose answer was lost was made, where the row there tells."""
-        for _ in range(2):
-            found = self._found_after_loss(key)
-            if found is not None and found == row:
-                return True
-            if etag is None or found is None or found[ETAG] != etag:
-                break
-            # Not made so far. No row ever has this ETag again, so that of the swap that got
-            # lost and of this one only one can be made.
-            target = self._held()
-            try:
-                if self._swap(target.client, key, etag, row):
-                    return True
-            except errors.RedisError:
-                break
-        raise self.failure("compare_and_set", lost) from _said(lost)
-
-    def _found_after_loss(self, key: bytes) -> bytes | None:
-        """Return the row that is there now, or None if the server cannot be asked."""
+    def _etag_there(self, key: bytes) -> bytes | None:
+        """Return the ETag of the row that is there after an answer was lost."""
         target = self._held()
         try:
             row: bytes | None = target.client.execute(b"HGET", self._bucket(key), key, again=True)
-        except errors.RedisError:
-            return None
-        return row
+        except errors.RedisError as exc:
+            raise LostAnswerError(exc) from exc
+        return None if row is None else row[ETAG]
 
     # -- many rows --------------------------------------------------------------------------
 
@@ -253,10 +224,24 @@ class RedisEngine(RemoteEngine[RedisServer]):
 
     # -- the whole table --------------------------------------------------------------------
 
+    def _buckets(self) -> list[bytes]:
+        return [b"%s%02x%s" % (self._stash, n, self._table) for n in range(BUCKETS)]
+
     def _on_all(self, operation: str, command: bytes, *arguments: Any, again: bool) -> list[Any]:
-        buckets = [b"%s%02x%s" % (self._stash, n, self._table) for n in range(BUCKETS)]
-        commands = [(command, bucket, *arguments) for bucket in buckets]
+        commands = [(command, bucket, *arguments) for bucket in self._buckets()]
         return self._execute_many(operation, commands, again=again)
+
+    def _sizes(self, operation: str) -> list[int]:
+        target = self._held()
+        if not target.client.clustered:
+            try:
+                sizes: list[int] = target.client.run(SIZES, self._buckets(), again=True)
+                return sizes
+            except errors.ClusterCrossSlotError:
+                pass  # a cluster that was not known to be one
+            except errors.RedisError as exc:
+                raise self.failure(operation, exc) from exc
+        return self._on_all(operation, b"HLEN", again=True)
 
     def keys(self) -> Iterator[bytes]:
         """Yield every key once, in any order, with bounded memory."""
@@ -269,13 +254,13 @@ class RedisEngine(RemoteEngine[RedisServer]):
         """Yield the hashes that are not empty, in groups of about a page of keys."""
         group: list[bytes] = []
         total = 0
-        for number, size in enumerate(self._on_all("keys", b"HLEN", again=True)):
+        for bucket, size in zip(self._buckets(), self._sizes("keys"), strict=True):
             if not size:
                 continue
             if group and total + size > PAGE:
                 yield group
                 group, total = [], 0
-            group.append(b"%s%02x%s" % (self._stash, number, self._table))
+            group.append(bucket)
             total += size
         if group:
             yield group
@@ -287,8 +272,8 @@ class RedisEngine(RemoteEngine[RedisServer]):
                 yield key, row
 
     def count(self) -> int:
-        """Return how many keys there are."""
-        return sum(self._on_all("count", b"HLEN", again=True))
+        """Return how many keys there are: at one instant, except in a cluster."""
+        return sum(self._sizes("count"))
 
     def clear(self) -> None:
         """Remove this table's rows and nothing else."""
@@ -312,7 +297,7 @@ class RedisEngine(RemoteEngine[RedisServer]):
             for names in pages(target.client.scan(self._stash + b"*"), PAGE):
                 target.client.execute_many([(b"UNLINK", name) for name in names])
         except errors.RedisError as exc:
-            raise self.failure("destroy", exc) from _said(exc)
+            raise self.failure("destroy", exc) from exc
         self.close()
 
     # -- under the hood ---------------------------------------------------------------------
@@ -321,8 +306,10 @@ class RedisEngine(RemoteEngine[RedisServer]):
         target = self._held()
         try:
             return target.client.execute(*command, again=again)
+        except LostAnswerError as lost:
+            raise unavailable(self, operation, lost) from lost.error
         except errors.RedisError as exc:
-            raise self.failure(operation, exc) from _said(exc)
+            raise self.failure(operation, exc) from exc
 
     def _execute_many(
         self, operation: str, commands: list[tuple[Any, ...]], *, again: bool = False
@@ -330,17 +317,14 @@ class RedisEngine(RemoteEngine[RedisServer]):
         target = self._held()
         try:
             return target.client.execute_many(commands, again=again)
+        except LostAnswerError as lost:
+            raise unavailable(self, operation, lost) from lost.error
         except errors.RedisError as exc:
-            raise self.failure(operation, exc) from _said(exc)
+            raise self.failure(operation, exc) from exc
 
     def advice(self, exc: BaseException) -> str:
         """Return what to do about an error of redis-py."""
         return next((text for kind, text in _ADVICE if isinstance(exc, kind)), "")
-
-
-def _said(exc: errors.RedisError) -> BaseException | None:
-    """Return the client's own error."""
-    return exc.__cause__ if isinstance(exc, UnansweredError) else exc
 
 
 def _batches(items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 from redis import exceptions as errors
@@ -15,6 +16,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from .lost_answers import LostAnswerError
+from .redis_scripts import Script
 from .redis_url import RedisUrl, parse
 
 Command = tuple[Any, ...]
@@ -27,24 +30,30 @@ _PASSING = (errors.BusyLoadingError, errors.ClusterDownError, errors.TryAgainErr
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 
 
-class UnansweredError(errors.RedisError):
-    """A command was sent and its answer got lost: it may have been executed, or not."""
-
-
 class _Failure(NamedTuple):
     """What came instead of an answer.
 
     Attributes:
-        error: redis-py's error.
+        error: a copy of redis-py's error. One that was raised leads, by its traceback, to the
+            variables of whoever asked, and these back to it: the client would stay open.
         pool: the node that was to answer.
         connected: whether there was a connection to it.
         sent: whether the server may have the whole command.
+        passing: whether it says that nothing was done, and that it will be possible soon.
     """
 
     error: errors.RedisError
     pool: ConnectionPool
     connected: bool
     sent: bool
+    passing: bool
+
+    def final(self, again: bool) -> errors.RedisError | LostAnswerError:
+        """Return a new error to raise if nothing can be done about this one."""
+        error = copy(self.error)
+        if again or not self.sent or not _is_transport(error) or self.passing:
+            return error
+        return LostAnswerError(error)
 
 
 class RedisServer:
@@ -84,18 +93,28 @@ class RedisServer:
             again: whether it does no harm to execute it twice.
 
         Raises:
-            UnansweredError: the answer was lost, and ``again`` is false.
+            LostAnswerError: the answer was lost, and ``again`` is false.
             RedisError: the server refused it, or cannot be reached.
         """
         pool = self._first if self._slots is None else self._pool_of(command)
         reply = _ask(pool, command)
         return self._insist(reply, command, again) if type(reply) is _Failure else reply
 
+    def run(
+        self, script: Script, keys: Sequence[bytes], *arguments: Any, again: bool = False
+    ) -> Any:
+        """Return what a script returns, as ``execute`` does."""
+        given = (len(keys), *keys, *arguments)
+        try:
+            return self.execute(b"EVALSHA", script.name, *given, again=again)
+        except errors.NoScriptError:
+            return self.execute(b"EVAL", script.text, *given, again=again)
+
     def execute_many(self, commands: Sequence[Command], *, again: bool = False) -> list[Any]:
         """Return the answers to many commands, which each node is sent in one go.
 
         Raises:
-            UnansweredError: an answer was lost, and ``again`` is false.
+            LostAnswerError: an answer was lost, and ``again`` is false.
             RedisError: the server refused one of them, or cannot be reached.
         """
         groups: dict[ConnectionPool, list[int]] = {}
@@ -105,11 +124,16 @@ class RedisServer:
         failure = _exchange(groups, commands, replies)
         if failure is not None and not again:
             self._learn_anew(failure.pool)
-            raise _final(failure, again)
+            raise failure.final(again)
         for number, reply in enumerate(replies):
             if type(reply) is _Failure:
                 replies[number] = self._insist(reply, commands[number], again)
         return replies
+
+    @property
+    def clustered(self) -> bool:
+        """Whether it is known to be a cluster, where a script has the keys of one slot only."""
+        return self._slots is not None
 
     def memory_info(self) -> dict[str, str]:
         """Return what the server says about its memory; nothing if it may not be asked.
@@ -123,10 +147,10 @@ class RedisServer:
             if type(reply) is not _Failure:
                 lines = reply.decode("ascii", "replace").splitlines()
                 return {name: value for name, _, value in (line.partition(":") for line in lines)}
-            if isinstance(reply.error, errors.ResponseError) or _is_passing(reply.error):
+            if isinstance(reply.error, errors.ResponseError) or reply.passing:
                 return {}
         assert type(reply) is _Failure
-        raise reply.error
+        raise reply.final(again=True)
 
     def scan(self, pattern: bytes) -> Iterator[bytes]:
         """Yield the names in the whole server that match; some may come twice."""
@@ -135,7 +159,7 @@ class RedisServer:
             while True:
                 reply = _ask(pool, (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", 1000))
                 if type(reply) is _Failure:
-                    raise reply.error
+                    raise reply.final(again=True)
                 cursor, names = reply
                 yield from names
                 if cursor == b"0":
@@ -199,20 +223,20 @@ class RedisServer:
         deadline = time.monotonic() + self.timeout
         reconnected = False
         for attempt in itertools.count():
-            error, asked, passing = failure.error, None, _is_passing(failure.error)
+            error, asked = failure.error, None
             if isinstance(error, errors.MovedError):
                 self._redirect(error, failure.pool)
             elif isinstance(error, errors.AskError):
                 asked = self._named(error, failure.pool)
             elif isinstance(error, errors.ClusterDownError):
                 self._learn_anew(failure.pool)
-            elif not passing:
+            elif not failure.passing:
                 if reconnected or not self._may_reconnect(failure, command, again):
-                    raise _final(failure, again)
+                    raise failure.final(again)
                 reconnected = True
             if attempt and time.monotonic() > deadline:
-                raise error
-            if passing or attempt > 2:
+                raise failure.final(again)
+            if failure.passing or attempt > 2:
                 time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
             reply = _ask(asked or self._pool_of(command), command, asking=asked is not None)
             if type(reply) is not _Failure:
@@ -247,7 +271,7 @@ def _ask(pool: ConnectionPool, command: Command, *, asking: bool = False) -> Any
         finally:
             pool.release(connection)
     except errors.RedisError as exc:
-        return _Failure(exc, pool, connected, sent)
+        return _Failure(copy(exc), pool, connected, sent, _is_passing(exc))
 
 
 def _exchange(
@@ -269,11 +293,12 @@ def _exchange(
                 try:
                     replies[number] = connection.read_response(disconnect_on_error=True)
                 except errors.ResponseError as exc:
-                    replies[number] = _Failure(exc, asked, connected=True, sent=True)
+                    replies[number] = _Failure(copy(exc), asked, True, True, _is_passing(exc))
                 del waiting[number]
     except errors.RedisError as exc:
         assert asked is not None
-        failure = _Failure(exc, asked, connected=bool(taken), sent=bool(taken))
+        begun = bool(taken)
+        failure = _Failure(copy(exc), asked, begun, begun, _is_passing(exc))
         for number in waiting:
             replies[number] = failure
     finally:
@@ -295,16 +320,6 @@ def _is_transport(error: errors.RedisError) -> bool:
     return isinstance(error, (errors.ConnectionError, errors.TimeoutError)) and not isinstance(
         error, REFUSALS
     )
-
-
-def _final(failure: _Failure, again: bool) -> errors.RedisError:
-    """Return the error to raise for a failure that nothing can be done about."""
-    error = failure.error
-    if again or not failure.sent or not _is_transport(error) or _is_passing(error):
-        return error
-    lost = UnansweredError(str(error))
-    lost.__cause__ = error
-    return lost
 
 
 def _host(told: str, told_by: ConnectionPool) -> str:

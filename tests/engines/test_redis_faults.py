@@ -264,9 +264,9 @@ def test_reads_survive_a_cut_reply(
         lambda: dict(engine.get_many(rows)) == rows,
         lambda: dict(engine.items()) == rows,
         lambda: sorted(engine.keys()) == sorted(rows),
-        lambda: engine.count() == len(rows),
     ]
-    if after == 0:
+    if after <= 3:
+        reads.append(lambda: engine.count() == len(rows))
         reads.append(lambda: engine.contains(b"k1"))
     for number, read in enumerate(reads, 1):
         proxy.cut_reply(after)
@@ -323,9 +323,9 @@ class _Overtaken(RedisEngine):
     other: RedisEngine
     overtaking: Callable[[RedisEngine], Any]
 
-    def _found_after_loss(self, key: bytes) -> bytes | None:
+    def _etag_there(self, key: bytes) -> bytes | None:
         type(self).overtaking(self.other)
-        return super()._found_after_loss(key)
+        return super()._etag_there(key)
 
 
 def overtaken(
