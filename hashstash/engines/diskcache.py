@@ -212,7 +212,7 @@ class DiskcacheEngine(ForeignEngine[_CacheFolder]):
             trusted=self._trusted,
             max_bytes=max_value_bytes,
         )
-        return DiskcacheView(self.place, source, encode)
+        return DiskcacheView(self.place, self.existing, source, encode)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""

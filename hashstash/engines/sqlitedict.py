@@ -168,7 +168,7 @@ class SqlitedictEngine(ForeignEngine[_File]):
             written_as=written_as,
             trusted=trusted,
         )
-        return SqlitedictView(self.place, source, encode)
+        return SqlitedictView(self.place, self.existing, source, encode)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""

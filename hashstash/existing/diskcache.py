@@ -161,16 +161,17 @@ class DiskcacheSource(Source):
             KeyError: it is gone, as it is when the entry is replaced meanwhile.
         """
         top = os.path.realpath(self.path)
-        path = os.path.realpath(os.path.join(top, str(filename)))
-        if not path.startswith(os.path.join(top, "")) or "\0" in path:
+        name = str(filename)
+        path = "" if "\0" in name else os.path.realpath(os.path.join(top, name))
+        if not path.startswith(os.path.join(top, "")):
             raise CorruptRowError(
-                f"{what} is said to be in {filename!r}, outside the cache", stage="existing"
+                f"{what} is said to be in {name!r}, which is not in the cache", stage="existing"
             )
         try:
             descriptor = os.open(path, _FLAGS)
         except FileNotFoundError as exc:
-            raise KeyError(filename) from exc
-        with os.fdopen(descriptor, "rb") as file:
+            raise KeyError(name) from exc
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise CorruptRowError(f"{what} is said to be in {path}, no file", stage="existing")
@@ -179,7 +180,10 @@ class DiskcacheSource(Source):
                     f"{what} has {found.st_size} bytes; raise max_value_bytes to read it",
                     stage="existing",
                 )
-            return file.read()
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(found.st_size)
+        finally:
+            os.close(descriptor)
 
 
 def _bytes(cell: object) -> bytes:

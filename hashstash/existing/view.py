@@ -7,7 +7,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from hashstash.codec import PLAIN
 from hashstash.engines.base import Encode, Engine, Place
@@ -32,13 +32,7 @@ _PLAIN = bytes((PLAIN,))
 
 
 class Source(ABC):
-    """Another library's entries, as objects. Reads only, and runs no pickle without trust.
-
-    Attributes:
-        path: where the entries are.
-    """
-
-    path: str
+    """Another library's entries, as objects. Reads only, and runs no pickle without trust."""
 
     @abstractmethod
     def handles(self) -> Iterator[Handle]:
@@ -94,24 +88,32 @@ class ExistingView(Engine):
 
     Args:
         place: the place of the stash.
+        path: where the entries are.
         source: the entries, or None for a sibling table, which an existing cache has not.
         encode: makes rows.
     """
 
-    def __init__(self, place: Place, source: Source | None, encode: Encode) -> None:
+    borrowed: ClassVar[frozenset[str]] = frozenset(
+        {"existing", "existing_table", "existing_format", "trust_existing"}
+    )
+
+    def __init__(self, place: Place, path: str, source: Source | None, encode: Encode) -> None:
         super().__init__(place)
-        self._source, self._encode = source, encode
+        self._path, self._source, self._encode = path, source, encode
         self._index: tuple[int, Index] | None = None
+        self._last: tuple[int, bytes, bytes] | None = None
 
     @property
     def location(self) -> str:
         """The other library's file or folder."""
-        return self._source.path if self._source is not None else self.place.folder
+        return self._path
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row made of the entry under ``key``, or None if there is none."""
         handle = self._find(key)
-        return None if handle is None else self._row(key, handle)
+        if handle is None or self._source is None:
+            return None
+        return self._row(self._source, key, handle)
 
     def contains(self, key: bytes) -> bool:
         """Report whether there is an entry, without reading its value."""
@@ -125,10 +127,11 @@ class ExistingView(Engine):
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield stored key and row of every entry."""
-        if self._source is not None:
-            for handle in self._source.handles():
-                key = stored_key(self._source.key(handle))[0]
-                row = self._row(key, handle)
+        source = self._source
+        if source is not None:
+            for handle in source.handles():
+                key = stored_key(source.key(handle))[0]
+                row = self._row(source, key, handle)
                 if row is not None:
                     yield key, row
 
@@ -165,7 +168,7 @@ class ExistingView(Engine):
         """Return an empty table: an existing cache has entries only."""
         if table == self.place.table:
             return self
-        return type(self)(replace(self.place, table=table), None, self._encode)
+        return type(self)(replace(self.place, table=table), self._path, None, self._encode)
 
     def close(self) -> None:
         """Release the files."""
@@ -181,14 +184,19 @@ class ExistingView(Engine):
             place=self.location,
         )
 
-    def _row(self, key: bytes, handle: Handle) -> bytes | None:
-        assert self._source is not None
+    def _row(self, source: Source, key: bytes, handle: Handle) -> bytes | None:
+        """Return the row of an entry, with the same ETag when it is read twice in a row."""
+        state = source.state()
+        if self._last is not None and self._last[:2] == (state, key):
+            return self._last[2]
         try:
-            value = self._source.value(handle)
+            value = source.value(handle)
         except KeyError:
             return None
-        key_object = self._source.key(handle)
-        return self._encode(value, key, stored_key(key_object)[1], key_object)
+        key_object = source.key(handle)
+        row = self._encode(value, key, stored_key(key_object)[1], key_object)
+        self._last = state, key, row
+        return row
 
     def _find(self, key: bytes) -> Handle | None:
         """Return the handle of the entry whose stored key is ``key``."""

@@ -211,7 +211,7 @@ def test_read_only_disk(kind: Kind, disk: Path) -> None:
     for change in changes:
         with pytest.raises(EngineError, match="(?i)read-?only") as caught:
             change()
-        assert engine.location in str(caught.value)
+        assert engine.place.folder in str(caught.value)
     engine.close()
 
 
