@@ -1,6 +1,7 @@
 """Serializers by name: an object to bytes and back."""
 
 from hashstash.registry import Registry
+
 from .base import Serializer
 
 SERIALIZERS: Registry[Serializer] = Registry(

@@ -1,0 +1,34 @@
+"""Decimals and fractions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from .scalars import int_node
+from .vocabulary import ATOMS, RULES, Rule
+
+if TYPE_CHECKING:
+    from .reader import Reader
+
+
+def _read_decimal(_: Reader, args: Any) -> Decimal:
+    if type(args) is not str:
+        raise TypeError(f"{args!r} is not the text of a decimal")
+    return Decimal(args)
+
+
+def _read_fraction(reader: Reader, args: list[Any]) -> Fraction:
+    numerator, denominator = map(reader.value, args)
+    if type(numerator) is not int or type(denominator) is not int:
+        raise TypeError(f"{args!r} is not a fraction")
+    return Fraction(numerator, denominator)
+
+
+ATOMS[Decimal] = lambda value: {"!decimal": str(value)}
+ATOMS[Fraction] = lambda value: {
+    "!fraction": [int_node(value.numerator), int_node(value.denominator)]
+}
+RULES["!decimal"] = Rule(read=_read_decimal)
+RULES["!fraction"] = Rule(read=_read_fraction)
