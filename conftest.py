@@ -19,7 +19,10 @@ FOLDERS = {
     "XDG_DATA_HOME": "data",
     "HASHSTASH_ROOT": "stashes",
 }
-DEFAULTS = ("ENGINE", "SERIALIZER", "COMPRESS", "B64", "SAFE", "KEYS", "DURABILITY")
+DEFAULTS = (
+    *("ENGINE", "SERIALIZER", "COMPRESS", "B64", "SAFE", "KEYS", "DURABILITY"),
+    *("REDIS_URL", "MONGO_URL", "S3_URL"),
+)
 
 # No deadline: the machine may be busy. No database: tests write below their tmp_path only.
 settings.register_profile("hashstash", deadline=None, database=None)

@@ -45,14 +45,15 @@ _REPLICA = (
 )
 _LOGIN = "Check the user name and password in the URL."
 _RIGHTS = "An ACL user needs: ~hashstash:* +@hash +unlink +evalsha +eval +scan."
-_ADVICE: list[tuple[type[errors.RedisError], str]] = [
-    (errors.BusyLoadingError, _LOADING),
-    (errors.ClusterDownError, _DOWN),
-    (errors.OutOfMemoryError, _FULL),
-    (errors.ReadOnlyError, _REPLICA),
-    (errors.AuthenticationError, _LOGIN),
-    (errors.NoPermissionError, _RIGHTS),
+_ADVICE: list[tuple[type[errors.RedisError], str, str]] = [
+    (errors.BusyLoadingError, "LOADING", _LOADING),
+    (errors.ClusterDownError, "CLUSTERDOWN", _DOWN),
+    (errors.OutOfMemoryError, "OOM", _FULL),
+    (errors.ReadOnlyError, "READONLY", _REPLICA),
+    (errors.AuthenticationError, "NOAUTH", _LOGIN),
+    (errors.NoPermissionError, "NOPERM", _RIGHTS),
 ]
+"""What redis-py makes of an answer, how that begins, and what to do about it."""
 
 _warned: set[str] = set()
 
@@ -324,7 +325,12 @@ class RedisEngine(RemoteEngine[RedisServer]):
 
     def advice(self, exc: BaseException) -> str:
         """Return what to do about an error of redis-py."""
-        return next((text for kind, text in _ADVICE if isinstance(exc, kind)), "")
+        said = str(exc)
+        for kind, code, text in _ADVICE:
+            # An error inside a script is quoted in another, by servers before Redis 7.
+            if isinstance(exc, kind) or f"-{code} " in said:
+                return text
+        return ""
 
 
 def _batches(items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -490,15 +490,12 @@ def test_swaps_after_the_scripts_are_gone(server: RedisServer, raw: redis.Redis)
 
 
 def test_a_server_that_is_still_loading(own_redis: Start) -> None:
-    server = own_redis()
+    server = own_redis(key_load_delay="20000", loading_process_events_interval_bytes="1024")
     engine = engine_of(server.url, timeout=60)
     rows = {b"k%d" % n: make_row(os.urandom(500)) for n in range(100)}
     engine.put_many(rows.items())
     server.ask("SAVE")
     server.kill()
-    config = server.folder / "redis.conf"
-    slow = "\nkey-load-delay 20000\nloading-process-events-interval-bytes 1024\n"
-    config.write_text(config.read_text() + slow)
     server.ready = lambda: server.ask("PING").startswith("-LOADING")
     server.start()
     hasty = engine_of(server.url, timeout=0.5)

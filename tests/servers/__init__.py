@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 # Read at import: the test session moves the user's folders into its own.
 os.environ.setdefault(
@@ -75,6 +76,9 @@ class ServerProcess:
         env: its environment; None for this process's.
     """
 
+    unsuitable: ClassVar[str] = ""
+    """What it says, before it ends, if this build of it lacks what a test needs."""
+
     def __init__(
         self,
         command: Sequence[str],
@@ -105,6 +109,8 @@ class ServerProcess:
         assert self.process is not None
         if self.process.poll() is not None:
             said = self.log.read_text(errors="replace")[-2000:]
+            if self.unsuitable and self.unsuitable in said:
+                raise ServerMissingError(f"{self.command[0]} is too old, or built without:\n{said}")
             raise RuntimeError(f"{self.command[0]} ended with {self.process.returncode}:\n{said}")
         return bool(self.ready())
 

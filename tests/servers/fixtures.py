@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,7 +16,7 @@ from .redis import RedisCluster, RedisServer
 from .s3 import S3Server
 
 
-def missing(exc: ServerMissingError) -> None:
+def missing(exc: ServerMissingError) -> NoReturn:
     """Skip what needs a server that is not there; fail it where all must be there."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI runs everything: {exc}")
@@ -61,10 +62,9 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
             folder = tmp_path / f"redis-{len(list(tmp_path.glob('redis-*')))}"
             folder.mkdir()
             try:
-                server = RedisServer(folder, **settings)
+                return running.enter_context(RedisServer(folder, **settings))
             except ServerMissingError as exc:
                 missing(exc)
-            return running.enter_context(server)
 
         yield start
 

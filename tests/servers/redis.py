@@ -76,6 +76,8 @@ class RedisServer(ServerProcess):
         **settings: lines of its configuration, ``_`` for ``-``; an empty string for ``""``.
     """
 
+    unsuitable = "Bad directive"
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.port = free_port()
         self.folder = folder
