@@ -209,7 +209,7 @@ def test_read_only_disk(kind: Kind, disk: Path) -> None:
         lambda: engine.sibling("versions").put(b"key", b"new"),
     ]
     for change in changes:
-        with pytest.raises(EngineError, match="(?i)read-?only") as caught:
+        with pytest.raises(EngineError, match=r"(?i)read-?only") as caught:
             change()
         assert engine.place.folder in str(caught.value)
     engine.close()

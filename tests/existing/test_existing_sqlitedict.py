@@ -147,7 +147,7 @@ def test_json(write: Callable[..., None], view: Callable[..., HashStash], path: 
     for key, value in wrong.items():
         plant(path, insert, key, value)
     for key in wrong:
-        with pytest.raises(CorruptRowError, match="(?i)json") as caught:
+        with pytest.raises(CorruptRowError, match=r"(?i)json") as caught:
             stash[key]
         assert key in str(caught.value)
     assert stash["a"] == entries["a"]
