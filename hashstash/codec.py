@@ -23,6 +23,10 @@ from .signing import Keyring
 PLAIN, OPAQUE, DIGEST, OPAQUE_DIGEST = b"PODE"
 """The first byte of a stored key: whether the key can be read from it, and its digest."""
 
+KeyPart = tuple[bytes, bool]
+NO_KEY_PART: KeyPart = (b"", False)
+"""The key part of a row whose key is read from the stored key."""
+
 _START = 33
 
 
@@ -94,17 +98,22 @@ class Codec:
             SerializationError: the value cannot be stored, or needs code in a safe stash.
             SizeLimitError: it is larger than could be read back.
         """
+        if key and key[0] != PLAIN:
+            return self.encode_under(value, key, self.key_part(key, canonical, key_object), fields)
+        return self.encode_under(value, key, NO_KEY_PART, fields)
+
+    def encode_under(self, value: object, key: bytes, key_part: KeyPart, fields: bytes) -> bytes:
+        """Return the row that stores ``value``, with what ``key_part`` returned for its key."""
         payload = self._dumps(value)
         signed = self._needs_trust(payload)
-        if key and key[0] != PLAIN:
-            more, needs = self._key_fields(key, canonical, key_object)
-            fields += more
-            signed = signed or needs
+        if key_part is not NO_KEY_PART:
+            fields += key_part[0]
+            signed = signed or key_part[1]
         if signed and self._safe:
             raise SerializationError(
-                f"This stash is safe=True and keeps data only, but {_kind(value)} under "
-                f"{_kind(key_object)} needs code to be read back. Store plain data, or open the "
-                "stash with safe=False."
+                f"This stash is safe=True and keeps data only, but a {type(value).__name__} or "
+                "its key needs code to be read back. Store plain data, or open the stash with "
+                "safe=False."
             )
         if self._chain is not None:
             if len(payload) > self._max_bytes:
@@ -221,9 +230,8 @@ class Codec:
             )
         return True
 
-    def _key_fields(
-        self, key: bytes, canonical: bytes | None, key_object: object
-    ) -> tuple[bytes, bool]:
+    def key_part(self, key: bytes, canonical: bytes | None, key_object: object) -> KeyPart:
+        """Return the fields of a row that keep its key, and whether reading them needs code."""
         fields, needs = b"", False
         if canonical is not None:
             fields = pack_field(KEY, canonical)
@@ -246,7 +254,3 @@ def _match(parts: Row, canonical: bytes) -> bool:
 def key_needs_row(key: bytes) -> bool:
     """Tell whether the key object is not in the stored key itself but in its row."""
     return key[0] != PLAIN
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"

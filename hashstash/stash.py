@@ -235,7 +235,9 @@ class HashStash(StashMapping):
         return result
 
     @overload
-    def stashed_result(self, function: Callable[P, R], /) -> StashedFunction[P, R]: ...
+    def stashed_result(
+        self, function: Callable[P, R], /, **options: Any
+    ) -> StashedFunction[P, R]: ...
 
     @overload
     def stashed_result(

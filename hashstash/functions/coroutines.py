@@ -50,13 +50,15 @@ class StashedCoroutineFunction(StashedFunction[P, Coroutine[Any, Any, R]]):
             await aside(lambda: self._raise_kept(target.stash, stored))
             self._shared.misses += 1
             args, kwargs = call
+            # before the call, which may change its arguments
+            key_part = target.stash._codec.key_part(stored, canonical, key)
             try:
                 result: R = await self._callee.function(*args, **kwargs)
             except self._kept as exc:
                 failure = exc
                 await aside(lambda: self._keep_exception(target.stash, stored, failure))
                 raise
-            await aside(lambda: self._store(target.stash, key, stored, canonical, result))
+            await aside(lambda: self._store(target.stash, stored, key_part, result))
             return result
 
         found = await aside(look)

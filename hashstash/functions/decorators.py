@@ -36,10 +36,16 @@ def stashed_once(
     Args:
         stash: where results are kept.
         known: those made before, by function.
-        function: any callable; one stashed already is used with its own options, elsewhere.
+        function: any callable; one stashed already keeps its own options, and its stash if
+            that is this one.
     """
-    target: Any = function.__wrapped__ if isinstance(function, StashedFunction) else function
-    callee = callee_of(target)
+    if isinstance(function, StashedFunction):
+        if function._parent is stash:
+            return function
+        return _stashed(stash, function._callee.function, function._options).bound_to(
+            function._callee
+        )
+    callee = callee_of(function)
     try:
         found = known.get(callee.function)
         if found is None:
@@ -80,7 +86,7 @@ def decorate(stash: HashStash, function: Callable[..., Any] | None, options: dic
 
 
 @overload
-def stashed_result(function: Callable[P, R], /) -> StashedFunction[P, R]: ...
+def stashed_result(function: Callable[P, R], /, **settings: Any) -> StashedFunction[P, R]: ...
 
 
 @overload

@@ -32,6 +32,9 @@ WINDOW = 10_000
 CHUNK_SECONDS = 0.05
 """How long a chunk of calls should take: long enough for its way to be cheap."""
 LARGEST_CHUNK = 1000
+SHARES = 8
+"""Into how many chunks a worker's share is cut at the least, so that nobody waits for a chunk
+when there is little to do."""
 PER_WORKER = 2
 """How many chunks are under way for each worker."""
 
@@ -51,6 +54,7 @@ class Run:
     """The state of one call of a map."""
 
     __slots__ = (
+        "address",
         "args",
         "deaths",
         "error",
@@ -58,7 +62,6 @@ class Run:
         "key",
         "kwargs",
         "state",
-        "stored",
         "value",
         "was_cached",
     )
@@ -67,12 +70,17 @@ class Run:
         self.index = index
         self.args, self.kwargs = call
         self.key: Any = None
-        self.stored = b""
+        self.address: tuple[bytes, bytes | None] = (b"", None)
         self.state = PENDING
         self.value: Any = _NOTHING
         self.error: BaseException | None = None
         self.was_cached = False
         self.deaths = 0
+
+    @property
+    def stored(self) -> bytes:
+        """The stored key of the result."""
+        return self.address[0]
 
     @property
     def done(self) -> bool:
@@ -170,6 +178,7 @@ class Driver:
             self._start()
         elif self._settings.preload and self._keeps and not self._settings.force:
             self._look_up(list(self._runs.values()))
+            self._twins.clear()
 
     def iterate(self, *, ordered: bool) -> Iterator[Run]:
         """Yield the calls as they end, or in order, each when it has ended."""
@@ -321,7 +330,7 @@ class Driver:
             if alone and not flying:
                 self._submit([alone.popleft()], flying)
             while todo and not alone and len(flying) < self._width() * PER_WORKER:
-                size = min(self._chunk, max(1, len(todo) // self._width()))
+                size = min(self._chunk, max(1, len(todo) // (self._width() * SHARES)))
                 self._submit([todo.popleft() for _ in range(min(size, len(todo)))], flying)
             if not flying:
                 if self._exhausted and not todo and not alone:
@@ -387,7 +396,7 @@ class Driver:
         try:
             call = self._stashed.complete(run.args, {**self._common, **run.kwargs})
             run.key = self._stash.call_key(*call)
-            run.stored = stored_key(run.key)[0]
+            run.address = stored_key(run.key)
         except Exception as exc:  # noqa: BLE001 - it is the item's, and told where it is asked for
             run.error = exc
             self._end(run)
@@ -397,7 +406,7 @@ class Driver:
     def _submit(self, chunk: list[Run], flying: dict[Future[Any], list[Run]]) -> None:
         if self._pool is None:
             self._pool = Pool(self._job, self._num_proc, self._settings.executor)
-        tasks = [Task(run.args, run.kwargs, run.key) for run in chunk]
+        tasks = [Task(run.args, run.kwargs, run.key, run.address) for run in chunk]
         try:
             flying[self._pool.submit(tasks)] = chunk
         except BrokenExecutor:  # it broke since: what is flying tells of it
@@ -444,6 +453,9 @@ class Driver:
                 alone.append(run)
 
     def _adapt(self, elapsed: float, size: int) -> None:
+        assert self._pool is not None
+        if self._pool.in_process:
+            return  # one at a time: there is no way to save, and each is told of at once
         if elapsed < CHUNK_SECONDS / 2 and size >= self._chunk:
             self._chunk = min(self._chunk * 4, LARGEST_CHUNK)
         elif elapsed > CHUNK_SECONDS * 2:

@@ -226,7 +226,10 @@ class _Lease:
             if row is None:
                 continue
             other = _read(row, self._key)
-            if other is None or watch.is_over(row[ETAG], other):
+            if other is None:  # not a lease: somebody else's bytes stand in the way
+                self._engine.delete(self._key)
+                continue
+            if watch.is_over(row[ETAG], other):
                 self._raise_failure(other, watch)
                 if self._engine.compare_and_set(self._key, row[ETAG], self._row()):
                     return self._own(look)
@@ -296,9 +299,9 @@ class _Lease:
             return ""
         return base64.b64encode(row).decode("ascii")
 
-    def _raise_failure(self, other: dict[str, Any] | None, watch: _Watch) -> None:
+    def _raise_failure(self, other: dict[str, Any], watch: _Watch) -> None:
         """Raise the owner's error, if we waited while it computed."""
-        if other is None or not other["error"] or watch.waited_for != other["id"]:
+        if not other["error"] or watch.waited_for != other["id"]:
             return
         try:
             error = self._codec.decode(base64.b64decode(other["error"]), self._key)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
+from hashstash.codec import NO_KEY_PART, KeyPart
 from hashstash.errors import SerializationError, SizeLimitError
 from hashstash.expiry import expiry_field, is_expired, seconds_of
 from hashstash.keys import stored_key
@@ -34,6 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+Address = tuple[bytes, bytes | None]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -88,7 +90,7 @@ class StashedFunction(Generic[P, R]):
         call = self.complete(args, kwargs)
         target = self._target()
         key = target.stash.call_key(*call)
-        stored, canonical = stored_key(key)
+        address = stored, canonical = stored_key(key)
         row = target.stash._get(stored)
         if row is not None and not is_expired(row, stored):
             value = cast("R", target.stash._decode(row, stored, canonical))
@@ -96,7 +98,7 @@ class StashedFunction(Generic[P, R]):
             if self._refresh_after and time_ns() - time_of(row) > self._refresh_after:
                 self._refresh_in_background(target, call, key)
             return value
-        return self._fly(target, call, key, since=0)[0]
+        return self._fly(target, call, key, address, since=0)[0]
 
     def __get__(self, instance: object, owner: type | None = None) -> StashedFunction[..., R]:
         if instance is None:
@@ -155,7 +157,8 @@ class StashedFunction(Generic[P, R]):
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call now, and store the result in place of an earlier one."""
         target, call = self._target(), self.complete(args, kwargs)
-        return self._fly(target, call, target.stash.call_key(*call), since=time_ns())[0]
+        key = target.stash.call_key(*call)
+        return self._fly(target, call, key, stored_key(key), since=time_ns())[0]
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Return why this call would hit or miss: expired, changed code, or which argument."""
@@ -189,10 +192,13 @@ class StashedFunction(Generic[P, R]):
             return (*callee.args, *args), {**callee.kwargs, **kwargs}
         return args, kwargs
 
-    def compute_keyed(self, call: Arguments, key: Any, *, force: bool) -> tuple[R, bool]:
+    def compute_keyed(
+        self, call: Arguments, key: Any, address: Address, *, force: bool
+    ) -> tuple[R, bool]:
         """Return the result under ``key``, computed if there is none, and whether it is stored."""
         call = self.complete(*call)
-        return self._fly(self._target(), call, key, since=time_ns() if force else 0)
+        since = time_ns() if force else 0
+        return self._fly(self._target(), call, key, address, since=since)
 
     def compute_unstored(self, call: Arguments) -> R:
         """Return what the function returns; nothing is looked up or stored."""
@@ -244,9 +250,11 @@ class StashedFunction(Generic[P, R]):
         target = self._shared.target = Target(token, stash, flight)
         return target
 
-    def _fly(self, target: Target, call: Any, key: Any, *, since: int) -> tuple[R, bool]:
+    def _fly(
+        self, target: Target, call: Any, key: Any, address: Address, *, since: int
+    ) -> tuple[R, bool]:
         """Return a result written after ``since``, ours or another's, and whether it is stored."""
-        stored, canonical = stored_key(key)
+        stored, canonical = address
 
         def look() -> Found[tuple[R, bool]] | None:
             row = target.stash._get(stored)
@@ -257,29 +265,33 @@ class StashedFunction(Generic[P, R]):
         def work() -> tuple[R, bool]:
             self._raise_kept(target.stash, stored)
             self._shared.misses += 1
-            return self._compute(target.stash, call, key)
+            return self._compute(target.stash, call, key, address)
 
         return work() if target.flight is None else target.flight.run(stored, look, work)
 
-    def _compute(self, stash: FunctionStash, call: Any, key: Any) -> tuple[R, bool]:
+    def _compute(
+        self, stash: FunctionStash, call: Any, key: Any, address: Address
+    ) -> tuple[R, bool]:
         args, kwargs = call
-        stored, canonical = stored_key(key)  # before the call: it may change its arguments
+        stored, canonical = address
+        # before the call, which may change its arguments
+        key_part = stash._codec.key_part(stored, canonical, key)
         try:
             result: R = self._callee.function(*args, **kwargs)
         except self._kept as exc:
             self._keep_exception(stash, stored, exc)
             raise
-        return result, self._store(stash, key, stored, canonical, result)
+        return result, self._store(stash, stored, key_part, result)
 
     def _store(
-        self, stash: FunctionStash, key: Any, stored: bytes, canonical: bytes | None, result: object
+        self, stash: FunctionStash, stored: bytes, key_part: KeyPart, result: object
     ) -> bool:
         """Store a result; report whether it could be stored."""
         fields = expiry_field(self._ttl)
         if self._options.metadata is not None:
             fields += pack_field(META, json.dumps(self._options.metadata()).encode())
         try:
-            row = stash._encode(result, stored, canonical, key, fields)
+            row = stash._codec.encode_under(result, stored, key_part, fields)
         except (SerializationError, SizeLimitError) as exc:
             if self._options.strict:
                 raise
@@ -293,7 +305,7 @@ class StashedFunction(Generic[P, R]):
         return True
 
     def _refresh_in_background(self, target: Target, call: Any, key: Any) -> None:
-        stored, _ = stored_key(key)
+        stored, canonical = stored_key(key)
         with self._shared.lock:
             if stored in self._shared.refreshing:
                 return
@@ -301,7 +313,7 @@ class StashedFunction(Generic[P, R]):
 
         def refresh() -> None:
             try:
-                self._fly(target, call, key, since=time_ns())
+                self._fly(target, call, key, (stored, canonical), since=time_ns())
             except Exception as exc:  # noqa: BLE001 - a thread has nobody to raise to
                 warnings.warn(
                     f"Refreshing {self.__wrapped__!r} in the background failed, the earlier "
@@ -318,7 +330,7 @@ class StashedFunction(Generic[P, R]):
     def _keep_exception(self, stash: FunctionStash, stored: bytes, error: Exception) -> None:
         fields = expiry_field(self._exceptions_ttl)
         try:
-            row = stash._encode(error, stored, None, None, fields)
+            row = stash._codec.encode_under(error, stored, NO_KEY_PART, fields)
         except SerializationError as exc:
             warnings.warn(
                 f"The exception {error!r} was not stored: {exc}",

@@ -25,18 +25,24 @@ STORED, VALUE, FAILED = "stored", "value", "failed"
 Outcome = tuple[str, Any]
 
 
+Address = tuple[bytes, bytes | None]
+
+
 class Task(NamedTuple):
     """One call of a map.
 
     Attributes:
         args: positional arguments.
         kwargs: keyword arguments that are not common to all.
-        key: the key of its result, or None if results are not stored.
+        key: the key of its result.
+        address: its stored key and canonical key, as the map made them: classes that were sent
+            to a worker are not quite those of the parent.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     key: Any
+    address: Address
 
 
 class Job(NamedTuple):
@@ -65,7 +71,9 @@ class Job(NamedTuple):
         try:
             if not self.store:
                 return VALUE, self.stashed.compute_unstored(call)
-            value, stored = self.stashed.compute_keyed(call, task.key, force=self.force)
+            value, stored = self.stashed.compute_keyed(
+                call, task.key, task.address, force=self.force
+            )
         except Exception as exc:  # noqa: BLE001 - it is the item's, and told where it is asked for
             return FAILED, exc
         return (STORED, None) if keep and stored else (VALUE, value)

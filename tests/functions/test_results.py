@@ -204,6 +204,17 @@ def test_a_function_that_changes_its_arguments_still_hits(stash: HashStash) -> N
     assert len(calls) == 1
 
 
+def test_a_key_is_kept_as_it_was_before_the_call(stash: HashStash) -> None:
+    def consume(counter: Counter) -> int:
+        counter.start += 1
+        return counter.start
+
+    assert stash.run(consume, Counter(1)) == 2
+    assert stash.run(consume, Counter(1)) == 2
+    (((counter,), _),) = consume.stash.keys()  # type: ignore[attr-defined]
+    assert counter.start == 1
+
+
 def test_iterators_are_refused_and_not_consumed(stash: HashStash) -> None:
     numbers = (n for n in range(3))
     with pytest.raises(UnstableKeyError):
@@ -448,7 +459,7 @@ def test_ways_to_decorate(tmp_path: Path, stash: HashStash) -> None:
     for f in (bare, empty, options, settings, default):
         assert f(3) == f(3) == 3
         assert f.cache_info().hits >= 1
-    assert (bare.__name__, bare.__doc__) == ("bare", "Say x.")
+    assert (bare.__wrapped__.__name__, bare.__doc__) == ("bare", "Say x.")
     assert bare.__wrapped__(4) == 4
     assert settings.stash.path.startswith(str(tmp_path / "other"))
     default.cache_clear()
