@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from botocore.utils import determine_content_length
+from urllib3.exceptions import HTTPError
 
 from .lost_answers import LostAnswerError
 from .s3_address import Address
@@ -28,7 +29,14 @@ from .s3_address import Address
 T = TypeVar("T")
 Answer = dict[str, Any]
 
-UNREACHABLE = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
+UNREACHABLE = (
+    ConnectionError,
+    HTTPClientError,
+    HTTPError,  # urllib3's, where botocore lets it through
+    IncompleteReadError,
+    ResponseParserError,
+    ValueError,  # of botocore, that meets half a number or half a date in a header
+)
 
 BUSY = frozenset(
     {
@@ -130,8 +138,8 @@ class Link:
 def _lost(exc: Exception) -> LostAnswerError:
     """Return what an error means for the request; raise it if it is a plain answer."""
     if isinstance(exc, ClientError):
-        if not is_framed(exc.response):
-            return LostAnswerError(exc)
+        if not is_framed(exc.response) or code_of(exc) == "404":
+            return LostAnswerError(exc)  # without the words that say what is not there
         if code_of(exc) in BUSY or status_of(exc) == 429:
             return LostAnswerError(exc, sent=False)
         if status_of(exc) < 500 or code_of(exc) == "NotImplemented":
@@ -147,9 +155,9 @@ def is_framed(answer: Answer) -> bool:
     """
     meta = answer["ResponseMetadata"]
     headers = meta["HTTPHeaders"]
-    return meta["HTTPStatusCode"] in {204, 304} or not headers.keys().isdisjoint(
-        ("content-length", "transfer-encoding")
-    )
+    if meta["HTTPStatusCode"] in {204, 304} or "transfer-encoding" in headers:
+        return True
+    return str(headers.get("content-length", "")).isdigit()
 
 
 def code_of(exc: ClientError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
+from .lost_answers import LostAnswerError
 from .s3_link import Link, code_of
 from .s3_objects import Objects
 
@@ -27,11 +28,13 @@ def honours(objects: Objects, name: str, promise: str) -> bool:
     if promise not in link.promises:
         try:
             link.promises[promise] = _TRIALS[promise](objects, name)
+            objects.remove(name)
         except ClientError as exc:
             if code_of(exc) != "NotImplemented":
                 raise
             link.promises[promise] = False
-        objects.remove(name)
+        except LostAnswerError as lost:  # what was asked for was not even begun
+            raise LostAnswerError(lost.error, sent=False) from lost
     return link.promises[promise]
 
 
