@@ -75,7 +75,7 @@ class RedisEngine(RemoteEngine[RedisServer]):
 
     name = "redis"
     title = "Redis"
-    max_row_bytes = 512 << 20
+    max_row_bytes: ClassVar[int] = 512 << 20
     default_url = "redis://localhost:6379/0"
     unreachable: ClassVar[tuple[type[BaseException], ...]] = (
         errors.ConnectionError,
@@ -130,6 +130,7 @@ class RedisEngine(RemoteEngine[RedisServer]):
 
     def put(self, key: bytes, row: bytes) -> None:
         """Store ``row``, replacing any earlier one atomically."""
+        self._check_size("put", row)
         target = self._held()
         command = (b"HSET", self._bucket(key), key, row)
         try:
@@ -149,6 +150,8 @@ class RedisEngine(RemoteEngine[RedisServer]):
         """Store or remove a row only if the row there is still the one that was seen."""
         if etag is None and row is None:
             return not self.contains(key)
+        if row is not None:
+            self._check_size("compare_and_set", row)
         target = self._held()
         made = None if row is None else row[ETAG]
         try:
@@ -167,6 +170,11 @@ class RedisEngine(RemoteEngine[RedisServer]):
             return bool(server.execute(b"HSETNX", bucket, key, row))
         arguments = (key, etag) if row is None else (key, etag, row)
         return bool(server.run(SWAP, [bucket], *arguments))
+
+    def _check_size(self, operation: str, row: bytes) -> None:
+        if len(row) > self.max_row_bytes:  # the server would hang up without a word
+            problem = f"a row of {len(row)} bytes; Redis takes {self.max_row_bytes} at most"
+            raise self.failure(operation, ValueError(problem))
 
     def _etag_there(self, key: bytes) -> bytes | None:
         """Return the ETag of the row that is there after an answer was lost."""
@@ -208,6 +216,7 @@ class RedisEngine(RemoteEngine[RedisServer]):
         for batch in _batches(items):
             fields: dict[bytes, list[bytes]] = {}
             for key, row in batch:
+                self._check_size("put_many", row)
                 fields.setdefault(self._bucket(key), []).extend((key, row))
             commands = [(b"HSET", bucket, *pairs) for bucket, pairs in fields.items()]
             self._execute_many("put_many", commands)

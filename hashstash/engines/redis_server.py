@@ -75,6 +75,7 @@ class RedisServer:
         self._slots: list[ConnectionPool | None] | None = None
         self._options = _connection_options(said, timeout)
         self._sentinel: Sentinel | None = None
+        self._by_socket = bool(said.path)
         if said.kind == "sentinel":
             self._sentinel = _sentinel(said, timeout)
             self._first = _sentinel_pool(self._sentinel, said, self._options)
@@ -200,7 +201,7 @@ class RedisServer:
                 continue
             slots: list[ConnectionPool | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
             for first, last, (host, port, *_), *_replicas in ranges:
-                node = self._node(_host(host.decode(), pool), port)
+                node = self._node(_host((host or b"").decode(), pool), port)
                 slots[first : last + 1] = [node] * (last + 1 - first)
             self._slots = slots
             return
@@ -224,6 +225,8 @@ class RedisServer:
         reconnected = False
         for attempt in itertools.count():
             error, asked = failure.error, None
+            if isinstance(error, errors.AskError) and self._by_socket:
+                raise failure.final(again)  # a cluster: no socket leads to its other nodes
             if isinstance(error, errors.MovedError):
                 self._redirect(error, failure.pool)
             elif isinstance(error, errors.AskError):

@@ -563,6 +563,22 @@ def test_foreign_types_under_our_names(server: RedisServer, raw: redis.Redis) ->
     assert raw.dbsize() == 0
 
 
+def test_rows_that_are_too_large(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RedisEngine.max_row_bytes == 512 << 20  # the protocol's bound
+    monkeypatch.setattr(RedisEngine, "max_row_bytes", 100)
+    engine = engine_of(server.url)
+    row, large = make_row(bytes(100 - ETAG.stop)), make_row(bytes(101 - ETAG.stop))
+    engine.put(b"k", row)
+    for write in (
+        lambda: engine.put(b"k", large),
+        lambda: engine.compare_and_set(b"k", row[ETAG], large),
+        lambda: engine.put_many([(b"k", large)]),
+    ):
+        with pytest.raises(EngineError, match="a row of 101 bytes"):
+            write()
+    assert engine.get(b"k") == row
+
+
 def test_something_that_is_not_redis() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
