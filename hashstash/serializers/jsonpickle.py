@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode, b64encode
 from typing import Any, ClassVar
 
 import jsonpickle
-from jsonpickle.backend import JSONBackend
 from jsonpickle.errors import ClassNotFoundError
 
 from hashstash.errors import (
@@ -18,6 +18,7 @@ from hashstash.errors import (
 )
 
 from .base import Buffer, Serializer
+from .culprit import find_culprit
 from .hashstash import HashstashSerializer
 from .hashstash_format.objects import is_native_iterator
 from .likeness import unlike
@@ -33,6 +34,7 @@ class JsonpickleSerializer(Serializer):
     """
 
     name: ClassVar[str] = "jsonpickle"
+    code_only: ClassVar[bool] = True
 
     def dumps(self, value: object) -> bytes:
         """Return ``value`` as text, after making sure that it reads back as the same.
@@ -44,23 +46,17 @@ class JsonpickleSerializer(Serializer):
             >>> JsonpickleSerializer().dumps({1: (2, 3)})
             b'{"json://1": {"py/tuple": [2, 3]}}'
         """
-        backend = JSONBackend()
-        pickler = _Pickler(unpicklable=True, keys=True, backend=backend)
         try:
-            text = jsonpickle.encode(value, keys=True, backend=backend, context=pickler)
-            data: bytes = text.encode("utf-8", "surrogatepass")
+            data = _encoded(value)
             path = unlike(value, _decoded(data))
-        except HashStashError:
-            raise
         except (Exception, ClassNotFoundError) as exc:
+            path, _ = find_culprit(value, _fails)
             raise SerializationError(
-                f"value cannot be stored by jsonpickle: {type(exc).__name__}: {exc}"
+                f"{path} cannot be stored by jsonpickle: {type(exc).__name__}: {exc}; {_HINT}", path
             ) from exc
         if path is not None:
             raise SerializationError(
-                f"{path} does not come back from jsonpickle as it is; "
-                'serializer="hashstash" stores more, such as lambdas and local classes',
-                path,
+                f"{path} does not come back from jsonpickle as it is; {_HINT}", path
             )
         return data
 
@@ -98,10 +94,23 @@ class JsonpickleSerializer(Serializer):
         return True
 
 
+_HINT = 'serializer="hashstash" stores more, such as lambdas and local classes'
+
+
+def _encoded(value: object) -> bytes:
+    return json.dumps(_Pickler(unpicklable=True, keys=True).flatten(value)).encode()
+
+
+def _fails(value: object) -> bool:
+    try:
+        return unlike(value, _decoded(_encoded(value))) is not None
+    except (Exception, ClassNotFoundError):
+        return True
+
+
 def _decoded(data: Buffer) -> object:
-    text = str(data, "utf-8", "surrogatepass")
-    settings: dict[str, Any] = {"keys": True, "on_missing": "error", "safe": True}
-    return jsonpickle.decode(text, backend=JSONBackend(), **settings)  # noqa: S301 - under a MAC
+    tree = json.loads(str(data, "utf-8"))
+    return jsonpickle.Unpickler(keys=True, on_missing="error", safe=True).restore(tree)
 
 
 class _Packed:

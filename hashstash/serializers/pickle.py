@@ -29,6 +29,7 @@ class PickleSerializer(Serializer):
     """Objects as the standard library's pickles, which can run any code when they are read."""
 
     name: ClassVar[str] = "pickle"
+    code_only: ClassVar[bool] = True
 
     def dumps(self, value: object) -> bytes:
         """Return ``value`` as a pickle.
