@@ -60,9 +60,10 @@ def _bytearray(writer: Writer, value: bytearray) -> Node:
 
 
 def _memoryview(writer: Writer, value: memoryview) -> Node:
-    if value.format not in _FORMATS or value.format in "lLnN":
-        # The width of these depends on the machine.
+    if value.format not in _FORMATS:
         raise Refusal(f"a memoryview of format {value.format!r}; store its bytes or an array")
+    if value.ndim > 1 and not value.nbytes:
+        raise Refusal("a memoryview of several dimensions and no elements")
     content = value.tobytes()
     return {
         "!memoryview": [
@@ -71,12 +72,13 @@ def _memoryview(writer: Writer, value: memoryview) -> Node:
             list(value.shape or ()),
             value.readonly,
             sys.byteorder,
+            value.itemsize,
         ]
     }
 
 
 def _read_memoryview(reader: Reader, args: list[Any]) -> memoryview:
-    number, form, shape, readonly, order = args
+    number, form, shape, readonly, order, width = args
     if form not in _FORMATS or order != sys.byteorder:
         raise ValueError(f"a memoryview of format {form!r}, {order} endian")
     content = reader.segment(number)
@@ -86,6 +88,8 @@ def _read_memoryview(reader: Reader, args: list[Any]) -> memoryview:
     if form == "B" and len(shape) == 1:
         return owned
     flat = owned.cast(form)
+    if flat.itemsize != width:
+        raise ValueError(f"elements of {width} bytes as {form!r}, {flat.itemsize} here")
     if math.prod(shape) != len(flat):
         raise ValueError(f"shape {shape} of {len(flat)} elements")
     return flat if len(shape) == 1 else flat.cast("B").cast(form, shape)

@@ -17,7 +17,7 @@ from .class_sources import Definition, added_later, assigned_in, define
 from .compiled import class_maker
 from .functions import fill_names
 from .imports import import_node
-from .spaces import home_of, live, space_of
+from .spaces import global_values, home_of, live, space_of
 from .vocabulary import RULES, STEPS, Node, Parts, Rule
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def _defined_parts(writer: Writer, value: type, definition: Definition) -> Parts
         " ".join(early),
         space_of(writer, names),
         *definition.cells.values(),
-        *map(names.__getitem__, early),
+        *global_values(names, early),
         _data(value),
         definition.modules,
         " ".join(late),
-        *map(names.__getitem__, late),
+        *global_values(names, late),
     ]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from hashstash.serializers.culprit import short
+
+from .hashing import hashing_problem
 from .refusal import ATTRIBUTE, Refusal
 from .scalars import encodable
 from .vocabulary import DEFINED, LIST, MAPPING, PARTS, RULES, STEPS, WHOLE, Node, Parts, Rule
@@ -24,24 +27,26 @@ def _list(_: Writer, value: list[Any]) -> Parts:
 def _dict(writer: Writer, value: dict[Any, Any]) -> Parts:
     if value:
         if set(map(type, value)) != _TEXTS or next(iter(value))[:1] == "!" or DEFINED in value:
-            return "!dict", [*value, *value.values()]
+            return "!dict", _pairs(value)
         if writer.careful and not encodable(value):
-            return "!dict", [*value, *value.values()]
+            return "!dict", _pairs(value)
     return MAPPING, value.values()
+
+
+def _pairs(value: Any) -> list[Any]:
+    _refuse_costly(value)
+    return [*value, *value.values()]
+
+
+def _refuse_costly(keys: Collection[object]) -> None:
+    problem = hashing_problem(keys)
+    if problem is not None:
+        raise Refusal(problem)
 
 
 def _key_or_value(value: Any, index: int) -> str:
     keys = list(value)
     return f"[{short(keys[index - len(keys)])}]" if index >= len(keys) else f".keys()[{index}]"
-
-
-def short(value: object) -> str:
-    """Return the representation of a key, not longer than can be read."""
-    try:
-        text = repr(value)
-    except Exception as exc:  # noqa: BLE001 - a broken __repr__ must not hide the path
-        text = f"<{type(value).__name__} whose repr raises {type(exc).__name__}>"
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def halves(children: list[Any]) -> zip[tuple[Any, Any]]:
@@ -51,8 +56,35 @@ def halves(children: list[Any]) -> zip[tuple[Any, Any]]:
 
 
 def _fill_mapping(value: dict[Any, Any], children: list[Any]) -> None:
+    keys = children[: len(children) // 2]
+    _check_keys(keys)
     for key, child in halves(children):
         value[key] = child  # noqa: PERF403 - not update: Counter's adds
+    _check_count(value, keys)
+
+
+def _fill_set(value: set[Any], children: list[Any]) -> None:
+    _check_keys(children)
+    value.update(children)
+    _check_count(value, children)
+
+
+def _make_frozenset(children: list[Any]) -> frozenset[Any]:
+    _check_keys(children)
+    value = frozenset(children)
+    _check_count(value, children)
+    return value
+
+
+def _check_keys(keys: list[Any]) -> None:
+    problem = hashing_problem(keys)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _check_count(value: Collection[Any], keys: list[Any]) -> None:
+    if len(value) != len(keys):
+        raise ValueError("two keys have become one")
 
 
 def _make_proxy(children: list[Any]) -> object:
@@ -63,7 +95,7 @@ def _make_proxy(children: list[Any]) -> object:
 
 
 def _default_dict(_: Writer, value: defaultdict[Any, Any]) -> Parts:
-    return "!defaultdict", [value.default_factory, *value, *value.values()]
+    return "!defaultdict", [value.default_factory, *_pairs(value)]
 
 
 def _begin_default_dict(first: list[Any]) -> object:
@@ -109,15 +141,25 @@ def _mapping_step(value: Any, index: int) -> str:
     return f"[{short(list(value)[index])}]"
 
 
-def _collection(tag: str) -> Callable[[Writer, Any], Parts]:
-    return lambda _, value: (tag, value)
+def _tuple(_: Writer, value: tuple[Any, ...]) -> Parts:
+    return "!tuple", value
+
+
+def _set(_: Writer, value: set[Any]) -> Parts:
+    _refuse_costly(value)
+    return "!set", value
+
+
+def _frozenset(_: Writer, value: frozenset[Any]) -> Parts:
+    _refuse_costly(value)
+    return "!frozenset", value
 
 
 def _mapping(tag: str) -> Callable[[Writer, Any], Parts | Node]:
     def parts(writer: Writer, value: Any) -> Parts | Node:
         if vars(value):
             return _with_attributes(writer, value)
-        return tag, [*value, *value.values()]
+        return tag, _pairs(value)
 
     return parts
 
@@ -135,9 +177,9 @@ def _with_attributes(writer: Writer, value: object) -> Parts | Node:
 
 PARTS[list] = _list
 PARTS[dict] = _dict
-PARTS[tuple] = _collection("!tuple")
-PARTS[set] = _collection("!set")
-PARTS[frozenset] = _collection("!frozenset")
+PARTS[tuple] = _tuple
+PARTS[set] = _set
+PARTS[frozenset] = _frozenset
 PARTS[deque] = _deque
 PARTS[OrderedDict] = _mapping("!OrderedDict")
 PARTS[Counter] = _mapping("!Counter")
@@ -152,8 +194,8 @@ for _view in ({}.keys(), {}.values(), {}.items(), OrderedDict().keys(), OrderedD
 
 RULES[WHOLE] = Rule(read=lambda _, args: args)
 RULES["!tuple"] = Rule(make=tuple)
-RULES["!frozenset"] = Rule(make=frozenset)
-RULES["!set"] = Rule(begin=lambda _: set(), fill=set.update, hashes=True)
+RULES["!frozenset"] = Rule(make=_make_frozenset)
+RULES["!set"] = Rule(begin=lambda _: set(), fill=_fill_set, hashes=True)
 RULES["!dict"] = Rule(begin=lambda _: {}, fill=_fill_mapping, hashes=True)
 RULES["!OrderedDict"] = Rule(begin=lambda _: OrderedDict(), fill=_fill_mapping, hashes=True)
 RULES["!Counter"] = Rule(begin=lambda _: Counter(), fill=_fill_mapping, hashes=True)

@@ -22,12 +22,13 @@ def decode(data: Buffer, *, trusted: bool) -> object:
         CorruptRowError: the bytes are not what ``encode`` returns.
         DecodeError: what they need is not here.
     """
-    code = data[0] == CODE
+    code, flat = data[0] == CODE, False
     if code and not trusted:
         raise untrusted()
     try:
         tree, segments = unpack(data)
-        if type(tree) is dict and GRAPH in tree and len(tree) == 1:
+        flat = type(tree) is dict and GRAPH in tree and len(tree) == 1
+        if flat:
             return GraphReader(segments, code=code, trusted=trusted).graph(tree[GRAPH])
         return Reader(segments, code=code, trusted=trusted).value(tree)
     except (HashStashError, MemoryError):
@@ -35,7 +36,12 @@ def decode(data: Buffer, *, trusted: bool) -> object:
     except BadTextError as exc:
         raise corrupt(str(exc)) from exc
     except RecursionError as exc:
-        if depth_of(head_of(data)) > MAX_DEPTH:
+        if code:
+            raise DecodeError(
+                "The value cannot be built again: the code it needs recurses without end",
+                stage="hashstash",
+            ) from exc
+        if flat or depth_of(head_of(data)) > MAX_DEPTH:
             raise corrupt("it is nested deeper than anything we write") from exc
         raise
     except Exception as exc:

@@ -21,9 +21,13 @@ def _read_decimal(_: Reader, args: Any) -> Decimal:
 
 def _read_fraction(reader: Reader, args: list[Any]) -> Fraction:
     numerator, denominator = map(reader.value, args)
-    if type(numerator) is not int or type(denominator) is not int:
-        raise TypeError(f"{args!r} is not a fraction")
-    return Fraction(numerator, denominator)
+    if type(numerator) is not int or type(denominator) is not int or denominator < 1:
+        raise TypeError("not a fraction")
+    # It is in lowest terms; making sure could take hours for what somebody made up.
+    found = object.__new__(Fraction)
+    vars_of: Any = found
+    vars_of._numerator, vars_of._denominator = numerator, denominator
+    return found
 
 
 ATOMS[Decimal] = lambda value: {"!decimal": str(value)}

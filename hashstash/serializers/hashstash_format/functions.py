@@ -16,7 +16,7 @@ from hashstash.origin import source_of
 from .compiled import FUTURES, function_code, recompiles
 from .imports import import_node
 from .refusal import ATTRIBUTE
-from .spaces import cells_by_name, is_rebuilt, live, names_used, space_of, submodules
+from .spaces import cells_by_name, global_values, is_rebuilt, live, names_used, space_of, submodules
 from .vocabulary import PARTS, RULES, STEPS, Node, Parts, Rule
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _definition(writer: Writer, value: FunctionType) -> Parts:
         _renamed(value),
         submodules(used, code),
         " ".join(used),
-        *used.values(),
+        *global_values(value.__globals__, used),
     ]
 
 

@@ -113,7 +113,7 @@ class GraphReader(Reader):
                 return
             try:
                 fill(value, children)
-            except Exception:  # noqa: BLE001 - tried again when all is complete
+            except Exception:  # noqa: BLE001 - it is tried again when all is complete
                 self._late.append(lambda: fill(value, children))
         else:
             fill(value, children)

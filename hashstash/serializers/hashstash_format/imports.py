@@ -72,11 +72,27 @@ def _imported(module: str) -> ModuleType:
         ) from exc
 
 
+def is_importable(module: ModuleType) -> bool:
+    """Tell whether another process can import a module under its name."""
+    name = module.__name__
+    found = sys.modules.get(name) is module and name not in _MAIN_NAMES
+    return found and getattr(module, "__spec__", None) is not None
+
+
+def constant_node(value: object) -> Node | None:
+    """Return the node of an object that the module of its class holds, or None."""
+    module = sys.modules.get(type(value).__module__)
+    if module is not None and is_importable(module):
+        for name, held in vars(module).items():
+            if held is value:
+                return {"!import": [module.__name__, name]}
+    return None
+
+
 def _module(_: Writer, value: ModuleType) -> Node:
-    name = value.__name__
-    if name in _MAIN_NAMES or sys.modules.get(name) is not value or value.__spec__ is None:
-        raise Refusal(f"the module {name!r}, which another process cannot import")
-    return {"!module": name}
+    if not is_importable(value):
+        raise Refusal(f"the module {value.__name__!r}, which another process cannot import")
+    return {"!module": value.__name__}
 
 
 PARTS[ModuleType] = _module

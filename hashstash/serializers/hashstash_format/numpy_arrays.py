@@ -49,6 +49,8 @@ def _read_array(reader: Reader, args: list[Any]) -> Array:
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(segment):
         raise ValueError(f"{len(segment)} bytes for shape {shape} of {dtype}")
     if not len(segment):
+        if math.prod(shape) and dtype.kind != "V":  # numpy would make each of them one letter long
+            raise ValueError(f"shape {shape} of {dtype} without bytes")
         return np.empty(shape, dtype, order)
     flat = np.frombuffer(segment, dtype)
     check_text(flat)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from . import callables, classes, functions, imports  # noqa: F401 - they fill the vocabulary
 from .exceptions import exception_parts
-from .imports import named_node
+from .imports import constant_node, named_node
 from .refusal import ATTRIBUTE, Refusal
 from .vocabulary import PARTS, RULES, STEPS, Node, Parts, Rule
 
@@ -46,6 +46,8 @@ def _choose(kind: type) -> Take:
         return _member
     if is_native_iterator(kind):
         return _refuse_iterator
+    if kind.__module__ == "dataclasses":
+        return _dataclass_part
     return _ordinary if _is_ordinary(kind) else reduced
 
 
@@ -73,7 +75,14 @@ def _ordinary(writer: Writer, value: object) -> Parts | Node:
         return reduced(writer, value)
     writer.doubts.setdefault(kind, value)
     state = vars(value)
-    return "!object", [kind, state] if state else [kind]
+    if state:
+        return "!object", [kind, state]
+    return constant_node(value) or ("!object", [kind])
+
+
+def _dataclass_part(writer: Writer, value: object) -> Parts | Node:
+    """Return the marks of dataclasses as what they are: each is compared by identity."""
+    return constant_node(value) or reduced(writer, value)
 
 
 def is_native_iterator(kind: type) -> bool:

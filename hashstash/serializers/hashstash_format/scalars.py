@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 _CONSTANTS = {"Ellipsis": Ellipsis, "NotImplemented": NotImplemented}
-_SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_SPECIAL = frozenset({"nan", "inf", "-inf"})
 _NAN = struct.pack("<d", math.nan)
 _REGEX_FLAGS = 0x17E  # all but DEBUG, which prints when it is compiled
 
@@ -66,7 +66,7 @@ def read_float(node: Node) -> float:
 
 def _read_float(args: str) -> float:
     if args in _SPECIAL:
-        return _SPECIAL[args]
+        return float(args)  # a new one: two NaN are two keys of a dict
     found: float = struct.unpack("<d", bytes.fromhex(args))[0]
     return found
 
@@ -99,7 +99,10 @@ def _make_pattern(children: list[Any]) -> object:
     pattern, flags = children
     if type(pattern) not in (str, bytes) or type(flags) is not int or flags & ~_REGEX_FLAGS:
         raise TypeError("not a regular expression")
-    return re.compile(pattern, flags)
+    try:
+        return re.compile(pattern, flags)
+    except RecursionError as exc:
+        raise ValueError("a regular expression that is nested too deep") from exc
 
 
 def _match(_: Writer, value: re.Match[str]) -> Parts:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import builtins
 import sys
-from types import CellType, CodeType, FunctionType, ModuleType
+from collections.abc import Iterable
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hashstash.origin import globals_used, main_identity
 
-from .vocabulary import PARTS, RULES, Parts, Rule
+from .imports import is_importable
+from .plain import SCALARS
+from .vocabulary import PARTS, RULES, Node, Parts, Rule
 
 if TYPE_CHECKING:
     from .writer import Writer
 
 _HOME = "__hashstash_home__"
 """The name under which a rebuilt namespace keeps the program that it comes from."""
-_MAIN_NAMES = frozenset({"__main__", "__mp_main__"})
+_HAVE_NAMES = (type, FunctionType, BuiltinFunctionType, ModuleType)
 
 
 class Space:
@@ -36,6 +39,30 @@ def space_of(writer: Writer, namespace: dict[str, Any]) -> Space:
     if found is None:
         found = writer.spaces[id(namespace)] = Space(namespace)
     return found
+
+
+class GlobalName:
+    """Stands for an object that an importable module holds under a name."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+
+def global_values(namespace: dict[str, Any], names: Iterable[str]) -> list[Any]:
+    """Return what stands for the globals of these names.
+
+    An object that an importable module holds is that of the module in every process; what is
+    immutable is itself, and what can be imported by its own name needs no other.
+    """
+    module = sys.modules.get(str(namespace.get("__name__")))
+    if module is None or vars(module) is not namespace or not is_importable(module):
+        return [namespace[name] for name in names]
+    return [
+        namespace[name]
+        if type(namespace[name]) in SCALARS or isinstance(namespace[name], _HAVE_NAMES)
+        else GlobalName(module.__name__, name)
+        for name in names
+    ]
 
 
 def home_of(namespace: dict[str, Any]) -> str:
@@ -116,5 +143,10 @@ def _space_parts(_: Writer, value: Space) -> Parts:
     return "!space", [value.name, value.home]
 
 
+def _name_node(_: Writer, value: GlobalName) -> Node:
+    return {"!import": [value.module, value.name]}
+
+
 PARTS[Space] = _space_parts
+PARTS[GlobalName] = _name_node
 RULES["!space"] = Rule(make=_make_space, code=True)
