@@ -13,10 +13,11 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WriteConcernError,
 )
 
-from hashstash.errors import ConfigurationError
+from hashstash.errors import ConfigurationError, EngineError
 
 from .base import ETAG, PAGE, Place, pages
 from .batches import BATCH_BYTES, batches
@@ -36,6 +37,9 @@ DATABASE = "hashstash"
 OURS: Document = {"_id": {"$gte": b""}}
 """Documents whose key is binary: all that this engine ever wrote."""
 
+PIECES = ":pieces"
+"""What the name of the collection of a table's pieces ends with."""
+
 _FORBIDDEN = frozenset('/\\. "$*<>:|?\0')
 _PLAIN = PLAIN | {"/"}
 _FIRST_PAGE = 16
@@ -46,7 +50,7 @@ _NAME, _TABLE = 60, 24
 
 # Documents that others planted must not fail where they are only passed over.
 _CODEC: CodecOptions[Document] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
 
 
@@ -86,7 +90,7 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
         self._given_database = database
         self.database = _checked(database or _database_in(self.url) or DATABASE)
         place_name = bounded(escaped(place.name, _PLAIN), _NAME)
-        self._prefix = f"hs.{place_name}."
+        self._prefix = f"hs.{place_name}:"
         self._table = self._prefix + bounded(escaped(place.table), _TABLE)
 
     def _at(self, place: Place) -> Self:
@@ -130,7 +134,7 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
         )
 
     def _pieces(self, rows: Collection[Document]) -> Pieces:
-        return Pieces(rows, self._collection(rows.database.client, f"{rows.name}.pieces"))
+        return Pieces(rows, self._collection(rows.database.client, rows.name + PIECES))
 
     @contextmanager
     def _rows(self, operation: str) -> Iterator[Collection[Document]]:
@@ -146,6 +150,12 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
             raise self.failure(operation, PyMongoError(str(said[0].get("errmsg")))) from None
         except PyMongoError as exc:
             raise self.failure(operation, exc) from exc
+
+    def failure(self, operation: str, exc: BaseException) -> EngineError:
+        """Return the error to raise ``from exc``: ours, and without passwords."""
+        if isinstance(exc, ServerSelectionTimeoutError):  # it goes on and on
+            exc = ServerSelectionTimeoutError(str(exc).partition(", Timeout: ")[0])
+        return super().failure(operation, exc)
 
     # -- one row ----------------------------------------------------------------------------
 
@@ -186,10 +196,11 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
     def _discard(self, rows: Collection[Document], *replaced: Document | None) -> None:
         """Remove the pieces of rows that are no longer there."""
         large = [document["c"] for document in replaced if document and "c" in document]
-        try:
-            self._pieces(rows).remove(large)
-        except PyMongoError:
-            pass  # the write itself is done; a sweep removes what is left
+        if large:
+            try:
+                self._pieces(rows).remove([name for name in large if type(name) is bytes])
+            except PyMongoError:
+                pass  # the write itself is done; a sweep removes what is left
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; report whether it was there."""
@@ -326,15 +337,15 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
     def size_bytes(self) -> int:
         """Return about how many bytes the rows take, as the server says."""
         with self._rows("size_bytes") as rows:
-            names = (rows.name, f"{rows.name}.pieces")
+            names = (rows.name, rows.name + PIECES)
             return sum(int(rows.database.command("collStats", name)["size"]) for name in names)
 
     def sweep(self) -> int:
         """Remove the pieces of rows that were never finished, in all tables of the stash."""
         removed = 0
         with self._rows("sweep") as rows:
-            for name in self._collections(rows, ".pieces"):
-                table = self._collection(rows.database.client, name.removesuffix(".pieces"))
+            for name in self._collections(rows, PIECES):
+                table = self._collection(rows.database.client, name.removesuffix(PIECES))
                 removed += self._pieces(table).sweep()
         return removed
 
