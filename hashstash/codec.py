@@ -16,7 +16,20 @@ from .errors import (
     UntrustedRowError,
 )
 from .keys import decode_canonical, stored_key
-from .rows import KEY, KEY_OBJECT, LARGE, Buffer, Row, check, codec_header, pack_field, parse, seal
+from .rows import (
+    KEY,
+    KEY_OBJECT,
+    LARGE,
+    MAC_BYTES,
+    SIGNED,
+    Buffer,
+    Row,
+    check,
+    codec_header,
+    pack_field,
+    parse,
+    seal,
+)
 from .serializers import SERIALIZERS, Serializer
 from .signing import Keyring
 
@@ -147,14 +160,20 @@ class Codec:
         """
         try:
             flags = check(row, key)
-            if flags or canonical is not None or len(row) >= LARGE:
+            if flags & ~SIGNED or canonical is not None or len(row) >= LARGE:
                 return self._decode_whole(row, key, canonical)
+            # the most common rows, taken apart without the generality of ``parse``
             end = _START + row[32]
             chain, loads = _reader(row[_START:end])
-            payload: Buffer = row[end:]
+            payload: Buffer
+            if flags:
+                mac, payload = row[end : end + MAC_BYTES], row[end + MAC_BYTES :]
+                trusted = self._trusts(mac, row[:4] + row[8:end], payload, key)
+            else:
+                payload, trusted = row[end:], False
             if chain is not None:
                 payload = chain.decode(payload, self._max_bytes)
-            return loads(payload, trusted=False)
+            return loads(payload, trusted=trusted)
         except DecodeError as exc:
             raise self._located(exc, key) from exc
 
@@ -162,21 +181,12 @@ class Codec:
         parts = parse(row, key)
         if canonical is not None:
             _match(parts, canonical)
-        trusted = self._trusts(parts, key)
+        trusted = self._trusts(parts.mac, parts.signed, parts.payload, key)
         chain, loads = _reader(parts.codec)
         payload = parts.payload
         if chain is not None:
             payload = chain.decode(payload, self._max_bytes)
-        try:
-            return loads(payload, trusted=trusted)
-        except UntrustedRowError as exc:
-            if self._safe:
-                raise UntrustedRowError(
-                    "This stash is safe=True and refuses rows that need code, signed or not; "
-                    "open it with safe=False to read those that you or your keys signed.",
-                    stage=exc.stage,
-                ) from exc
-            raise
+        return loads(payload, trusted=trusted)
 
     def holds(self, row: bytes, key: bytes, canonical: bytes) -> bool:
         """Confirm that ``row`` was stored under the whole key ``canonical``.
@@ -202,7 +212,9 @@ class Codec:
         if stored is None:
             raise CorruptRowError("The row does not say which key it belongs to", stage="key")
         if tag == KEY_OBJECT:
-            return _serializer("hashstash").loads(stored, trusted=self._trusts(parts, key))
+            return _serializer("hashstash").loads(
+                stored, trusted=self._trusts(parts.mac, parts.signed, parts.payload, key)
+            )
         found = decode_canonical(stored)
         if stored_key(found)[0] != key:
             raise KeyCollisionError("The row names another key than its own", stage="key")
@@ -215,13 +227,19 @@ class Codec:
         except DecodeError:
             name = key.hex()
         short = name if len(name) <= 80 else f"{name[:77]}..."
-        return type(exc)(f"{exc} (key {short} at {self._where})", stage=exc.stage)
+        told = str(exc)
+        if self._safe and isinstance(exc, UntrustedRowError):
+            told = (
+                "This stash is safe=True and refuses rows that need code, signed or not; open it "
+                "with safe=False to read those that you or your keys signed."
+            )
+        return type(exc)(f"{told} (key {short} at {self._where})", stage=exc.stage)
 
-    def _trusts(self, parts: Row, key: bytes) -> bool:
+    def _trusts(self, mac: bytes, header: bytes, payload: Buffer, key: bytes) -> bool:
         """Tell whether the row may run code; raise if it claims so without being ours."""
-        if not parts.mac or self._safe:
+        if not mac or self._safe:
             return False
-        if not self._keyring.verifies(key, parts):
+        if not self._keyring.verifies(key, header, payload, mac):
             raise UntrustedRowError(
                 "The row needs code and its signature does not verify: it was signed with another "
                 "key, for another key or stash, or was tampered with. If you trust who wrote it, "

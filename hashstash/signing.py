@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .errors import ConfigurationError
 from .locations import data_root
-from .rows import MAC_BYTES, Buffer, Row
+from .rows import MAC_BYTES, Buffer
 
 SHORTEST = 16
 """The fewest bytes a signing key may have."""
@@ -81,20 +81,16 @@ class Keyring:
             bases = self._load()
         return _mac(bases[0], stored_key, header, payload)
 
-    def verifies(self, stored_key: bytes, row: Row) -> bool:
-        """Tell whether ``row`` was signed by a key held here, for this stash and key."""
-        if len(row.mac) != MAC_BYTES:
-            return False
+    def verifies(self, stored_key: bytes, header: bytes, payload: Buffer, mac: bytes) -> bool:
+        """Tell whether ``mac`` was made by a key held here, for this stash, key and row."""
         bases = self._bases
         if bases is None:
             bases = self._load()
         for base in bases:
-            if hmac.compare_digest(_mac(base, stored_key, row.signed, row.payload), row.mac):
+            if hmac.compare_digest(_mac(base, stored_key, header, payload), mac):
                 return True
         own = self._own_base()
-        return own is not None and hmac.compare_digest(
-            _mac(own, stored_key, row.signed, row.payload), row.mac
-        )
+        return own is not None and hmac.compare_digest(_mac(own, stored_key, header, payload), mac)
 
     def _load(self) -> list[hashlib.blake2b]:
         keys = self.given
