@@ -9,13 +9,13 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stashes import ENGINES, MakeStash
 
 import hashstash
 from hashstash import (
@@ -28,27 +28,6 @@ from hashstash import (
     UnstableKeyError,
     UntrustedRowError,
 )
-
-ENGINES = ["memory", "pairtree", "sqlite", "lmdb"]
-MakeStash = Callable[..., HashStash]
-
-
-@pytest.fixture(params=ENGINES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStash]:
-    made: list[HashStash] = []
-
-    def build(root: str = "root", **settings: Any) -> HashStash:
-        made.append(HashStash(tmp_path / root, **{"engine": request.param, **settings}))
-        return made[-1]
-
-    yield build
-    for stash in made:
-        stash._engine.destroy()
-
-
-@pytest.fixture
-def stash(make: MakeStash) -> HashStash:
-    return make()
 
 
 class Point:
@@ -205,7 +184,7 @@ def test_set_operations_of_views(stash: HashStash) -> None:
     assert stash.keys() | {"x"} == {"a", "b", "x"}
     assert stash.keys() - {"a"} == {"b"}
     assert stash.keys() ^ {"a", "x"} == {"b", "x"}
-    assert stash.keys() == {"a", "b"}
+    assert set(stash.keys()) == stash.keys()
     assert stash.keys() <= {"a", "b", "c"}
     assert stash.keys().isdisjoint({"z"})
     assert stash.items() & {("a", 1)} == {("a", 1)}
@@ -272,7 +251,7 @@ def test_merging(stash: HashStash) -> None:
     assert stash is same
     assert stash["z"] == 1
     with pytest.raises(TypeError):
-        stash | 5  # type: ignore[operator]
+        stash | 5
 
 
 def test_a_copy_is_independent(stash: HashStash) -> None:
@@ -332,7 +311,7 @@ def test_update_with_an_unstorable_value_writes_nothing_where_the_engine_can(
     stash: HashStash,
 ) -> None:
     with pytest.raises(SerializationError):
-        stash.update({"a": 1, "b": (i for i in ())})
+        stash.update({"a": 1, "b": (i for i in [0])})
     if stash._engine.transactions:
         assert stash == {}
     stash["after"] = 1

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import pytest
+from stashes import MakeStash
 
 from hashstash import CorruptRowError, HashStash
 from hashstash.engines.base import ETAG, Engine
 
-ENGINES = ["memory", "pairtree", "sqlite", "lmdb"]
-MakeStash = Callable[..., HashStash]
-
-
-@pytest.fixture(params=ENGINES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStash]:
-    made: list[HashStash] = []
-
-    def build(**settings: Any) -> HashStash:
-        settings = {"engine": request.param, "append_mode": True, **settings}
-        made.append(HashStash(tmp_path / "root", **settings))
-        return made[-1]
-
-    yield build
-    for stash in made:
-        stash._engine.destroy()
-
 
 @pytest.fixture
-def stash(make: MakeStash) -> HashStash:
-    return make()
+def make(make: MakeStash) -> MakeStash:
+    return lambda **settings: make(**{"append_mode": True, **settings})
 
 
 def test_the_example_of_the_documentation(stash: HashStash) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from hashstash import AsyncHashStash, HashStash
 
-MakeStash = Callable[..., HashStash]
 calls: list[Any] = []
 
 

@@ -8,19 +8,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stashes import MakeStash
 
 from hashstash import HashStash
 from hashstash.functions.flight import Flight, Found, _renewer
 from hashstash.keys import stored_key
-
-MakeStash = Callable[..., HashStash]
 
 
 def leases_of(stash: HashStash) -> list[bytes]:

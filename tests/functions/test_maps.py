@@ -10,18 +10,17 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from stashes import MakeStash
 
 from hashstash import ConfigurationError, HashStash, MapItemError, StashMap, stash_mapped
 from hashstash.functions.driver import MapCancelledError, WorkerDiedError
-
-MakeStash = Callable[..., HashStash]
 
 
 def animal(name: str, goodnesses: tuple[str, ...] = ("good",)) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stashes import MakeStash
 
 from hashstash import (
     ConfigurationError,
@@ -24,8 +25,6 @@ from hashstash import (
     UnstorableResultWarning,
     stashed_result,
 )
-
-MakeStash = Callable[..., HashStash]
 
 calls: list[Any] = []
 gate = threading.Event()

@@ -1,3 +1,5 @@
+"""Fixtures: stashes on each engine of this machine's own that needs no foreign library's file."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -8,11 +10,13 @@ import pytest
 
 from hashstash import HashStash
 
+ENGINES = ["memory", "pairtree", "sqlite", "lmdb"]
 MakeStash = Callable[..., HashStash]
 
 
-@pytest.fixture(params=["memory", "pairtree", "sqlite", "lmdb"])
+@pytest.fixture(params=ENGINES)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStash]:
+    """Return what makes stashes below the test's folder, all of one engine; removed at the end."""
     made: list[HashStash] = []
 
     def build(root: str = "root", **settings: Any) -> HashStash:
@@ -26,4 +30,5 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStash]:
 
 @pytest.fixture
 def stash(make: MakeStash) -> HashStash:
+    """Return an empty stash."""
     return make()
