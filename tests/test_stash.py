@@ -184,7 +184,8 @@ def test_set_operations_of_views(stash: HashStash) -> None:
     assert stash.keys() | {"x"} == {"a", "b", "x"}
     assert stash.keys() - {"a"} == {"b"}
     assert stash.keys() ^ {"a", "x"} == {"b", "x"}
-    assert set(stash.keys()) == stash.keys()
+    keys: object = stash.keys()
+    assert keys == {"a", "b"}
     assert stash.keys() <= {"a", "b", "c"}
     assert stash.keys().isdisjoint({"z"})
     assert stash.items() & {("a", 1)} == {("a", 1)}
