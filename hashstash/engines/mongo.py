@@ -92,6 +92,7 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
         place_name = bounded(escaped(place.name, _PLAIN), _NAME)
         self._prefix = f"hs.{place_name}:"
         self._table = self._prefix + bounded(escaped(place.table), _TABLE)
+        self._opened: Collection[Document] | None = None
 
     def _at(self, place: Place) -> Self:
         return type(self)(place, url=self.url, database=self._given_database, timeout=self.timeout)
@@ -140,8 +141,11 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
     def _rows(self, operation: str) -> Iterator[Collection[Document]]:
         """Give the collection; turn the client's errors into ours."""
         target = self._held()
+        rows = self._opened
+        if rows is None or rows.database.client is not target.client:
+            rows = self._opened = self._collection(target.client)
         try:
-            yield self._collection(target.client)
+            yield rows
         except LostAnswerError as lost:
             raise unavailable(self, operation, lost) from lost.error
         except BulkWriteError as exc:

@@ -14,7 +14,9 @@ public class MongoLauncher {
             @Override
             public Document handleMessage(MongoMessage message) {
                 Document answer = super.handleMessage(message);
-                commit(); // what is answered is on disk, and outlives kill -9
+                if (file != null) {
+                    commit(); // what is answered is on disk, and outlives kill -9
+                }
                 return answer;
             }
         };
