@@ -222,6 +222,8 @@ class Codec:
 
     def _located(self, exc: DecodeError, key: bytes) -> DecodeError:
         """Return ``exc`` saying which row of which stash it is about."""
+        if not key:  # bytes of ``serialize``, which are in no stash
+            return exc
         try:
             name = repr(decode_canonical(key[1:])) if not key_needs_row(key) else key.hex()
         except DecodeError:
