@@ -175,6 +175,8 @@ class Codec:
                 payload = chain.decode(payload, self._max_bytes)
             return loads(payload, trusted=trusted)
         except DecodeError as exc:
+            if not key:  # bytes of ``serialize``, which are in no stash
+                raise
             raise self._located(exc, key) from exc
 
     def _decode_whole(self, row: bytes, key: bytes, canonical: bytes | None) -> object:
@@ -222,8 +224,6 @@ class Codec:
 
     def _located(self, exc: DecodeError, key: bytes) -> DecodeError:
         """Return ``exc`` saying which row of which stash it is about."""
-        if not key:  # bytes of ``serialize``, which are in no stash
-            return exc
         try:
             name = repr(decode_canonical(key[1:])) if not key_needs_row(key) else key.hex()
         except DecodeError:
