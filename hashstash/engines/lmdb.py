@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,8 +55,8 @@ class LmdbEngine(Engine):
             place.table,
             durable=place.durability == "system",
             map_size=map_size,
-            failure=self.failure,
-            prepare=self.prepare,
+            engine=self.name,
+            prepare=self.preparation(),
         )
 
     @property
@@ -69,8 +69,12 @@ class LmdbEngine(Engine):
         """The environment's file."""
         return os.path.join(self.folder, "data.db")
 
-    def prepare(self) -> None:
-        """Make sure that the place may be used, before it is opened; OSError if not."""
+    def preparation(self) -> Callable[[], None]:
+        """Return what makes sure that the place may be used; OSError if it may not.
+
+        It must not refer to the engine: one that is forgotten should be gone at once.
+        """
+        return _no_preparation
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""
@@ -78,11 +82,13 @@ class LmdbEngine(Engine):
         if not table.pinned:
             try:
                 begin, db = table.reader
-                return begin(db).get(key)
+                row = begin(db).get(key)
+                if row is not None or begin().get(table.mark) is not None:
+                    return row
             except Error:
                 pass  # not open, or changed under us: try again below
-        row: bytes | None = table.read("get", lambda txn, db: txn.get(key, None, db), None)
-        return row
+        found: bytes | None = table.read("get", lambda txn, db: txn.get(key, None, db), None)
+        return found
 
     def put(self, key: bytes, row: bytes) -> None:
         """Store ``row``, replacing any earlier one."""
@@ -101,7 +107,7 @@ class LmdbEngine(Engine):
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; report whether it was there."""
-        return self._table.write("delete", lambda txn, db: bool(txn.delete(key, db=db)), 0)
+        return self._table.remove("delete", lambda txn, db: bool(txn.delete(key, db=db)), False)
 
     def compare_and_set(self, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
         """Store or remove a row only if the row there is still the one that was seen."""
@@ -170,7 +176,7 @@ class LmdbEngine(Engine):
         def delete(txn: Any, db: Any) -> int:
             return sum(txn.delete(key, db=db) for key in gone)
 
-        return self._table.write("delete_many", delete, 0)
+        return self._table.remove("delete_many", delete, 0)
 
     def count(self) -> int:
         """Return how many keys there are, in a time that does not grow with them."""
@@ -178,7 +184,7 @@ class LmdbEngine(Engine):
 
     def clear(self) -> None:
         """Remove this table's rows. The file keeps its size; its pages are used again."""
-        self._table.write("clear", lambda txn, db: txn.drop(db, delete=False), 0)
+        self._table.remove("clear", lambda txn, db: txn.drop(db, delete=False), None)
 
     def size_bytes(self) -> int:
         """Return how many bytes the environment's file takes, all tables included."""
@@ -217,3 +223,7 @@ class LmdbEngine(Engine):
 
     def _at(self, place: Place) -> Self:
         return type(self)(place, map_size=self.map_size)
+
+
+def _no_preparation() -> None:
+    """Nothing needs to be made sure of."""

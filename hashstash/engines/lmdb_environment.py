@@ -15,6 +15,7 @@ from lmdb import Error  # not lmdb.Error: its own name is looked up on every rea
 from . import folders
 from .connections import SharedStore, never_free
 from .lmdb_opening import (
+    WEAKER,
     UnopenableError,
     default_map_size,
     fill_up,
@@ -28,7 +29,7 @@ from .lmdb_opening import (
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from lmdb import Environment, _Database
+    from lmdb import Environment, Transaction, _Database
 
     from .lmdb_transactions import Level
 
@@ -56,8 +57,10 @@ class LmdbStore(SharedStore):
         self.writable = False
         self.resizes = 0
         self._tables: dict[str, _Database] = {}
+        self._main: _Database | None = None
+        self._end_of_mark = b""
         self._lock = threading.Lock()
-        self._synced = False
+        self.synced = False
         self._denied = False
         self._closing = False
         self._opener: weakref.ref[Level] | None = None
@@ -83,11 +86,12 @@ class LmdbStore(SharedStore):
             UnopenableError: it cannot be opened.
         """
         while True:
-            if write and durable and not self._synced:
+            if write and durable and not self.synced:
                 self._wait_for_transactions()
             with self._lock:
-                enough = self.writable and (self._synced or not durable)
-                if self.env is not None and (enough or not write or self._denied):
+                enough = self.writable and (self.synced or not durable)
+                denied = self._denied and not os.access(self.path, os.W_OK)
+                if self.env is not None and (enough or not write or denied):
                     return self.env
                 weaker, self.env = self.env, None
                 if weaker is None and not self._closing:
@@ -103,7 +107,7 @@ class LmdbStore(SharedStore):
         deadline = time.monotonic() + PATIENCE
         while any(level() is not None for level in list(self.pinned.values())):
             if threading.get_ident() in self.pinned or time.monotonic() > deadline:
-                raise UnopenableError("it is in a transaction that need not survive power loss")
+                raise UnopenableError(WEAKER)
             time.sleep(0.001)
 
     def _open(self, write: bool, durable: bool, map_size: int | None) -> Environment | None:
@@ -127,8 +131,10 @@ class LmdbStore(SharedStore):
             env.close()
             return self._open(True, durable, map_size)
         self._tables.clear()
-        self._synced = durable and self.writable
+        self.synced = durable and self.writable
         self._keys = identity(self.path)
+        self._main = env.open_db()
+        self._end_of_mark = b"" if env.lib_version()[0] < 1 else b"\0"
         self.env = env
         return env
 
@@ -222,6 +228,23 @@ class LmdbStore(SharedStore):
             self._tables.update(opened)
         return self._tables[name]
 
+    def mark(self, name: str) -> bytes:
+        """Return the key under which LMDB lists a table in the main one."""
+        return name.encode() + self._end_of_mark
+
+    def make_sure_of(self, txn: Transaction[Any], mark: bytes) -> None:
+        """Raise NotFoundError if a table that is open here was removed by another process.
+
+        LMDB does not: it finds nothing in such a table.
+        """
+        if txn.get(mark, None, self._main) is None:
+            raise lmdb.NotFoundError("the table is gone")
+
+    def make_sure_of_all(self, txn: Transaction[Any]) -> None:
+        """Raise NotFoundError if any table that is open here was removed."""
+        for name in self._tables:
+            self.make_sure_of(txn, self.mark(name))
+
     def read_once(
         self, env: Environment, name: str, read: Callable[[Any, _Database], T], missing: T
     ) -> T:
@@ -282,7 +305,7 @@ class LmdbStore(SharedStore):
         elif isinstance(exc, lmdb.ReadersFullError):
             if env is not None and not env.reader_check():
                 time.sleep(0.001)
-        elif isinstance(exc, (lmdb.BadDbiError, lmdb.PanicError)):
+        elif isinstance(exc, (lmdb.BadDbiError, lmdb.NotFoundError, lmdb.PanicError)):
             self.shut()  # another process removed the store, or a write failed half-way
         elif type(exc) is Error or isinstance(exc, lmdb.InvalidParameterError):
             with self._lock:  # the map was being replaced, or the environment closed

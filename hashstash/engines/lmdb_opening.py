@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 MANY_TABLES = 128
 MANY_READERS = 1024
+WEAKER = "this thread is in a transaction there that need not survive power loss"
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _SMALLEST_MAP = 1 << 20
 
@@ -68,20 +69,39 @@ def open_as_allowed(
 
 def make_environment(path: str) -> None:
     """Make an empty environment's file."""
-    lmdb.open(path, map_size=_SMALLEST_MAP, subdir=False, mode=folders.PRIVATE_FILE).close()
+    mode, size = folders.PRIVATE_FILE, _SMALLEST_MAP
+    lmdb.open(path, map_size=size, subdir=False, mode=mode, sync=False, metasync=False).close()
 
 
 def fill_up(env: Environment, path: str) -> None:
-    """Lengthen a file that is shorter than its header says.
+    """Lengthen a file that is shorter than its header says, if nothing is lost.
 
-    Reading past its end would kill the process (SIGBUS). LMDB leaves it short if the last
-    pages were allocated and freed in one transaction; a file that was cut off is short, too,
-    and then LMDB finds the zeros and says which page is damaged.
+    LMDB leaves it short if the last pages were allocated and freed in one transaction. But if
+    it was cut off, the system kills (SIGBUS) who reads past its end, and LMDB ends the process
+    when it walks into zeros. So every page is looked at: that takes long, and is rarely needed.
+
+    Raises:
+        UnopenableError: the file was cut off.
     """
     with env.begin(write=True):  # so that no other process writes meanwhile
         used = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
         if os.stat(path).st_size < used:
+            if damage := _damage(path):
+                raise UnopenableError(f"the file is cut off, it should have {used} bytes: {damage}")
             os.truncate(path, used)
+
+
+def _damage(path: str) -> str | None:
+    """Return what is wrong with a file, if anything, without having LMDB read it."""
+    if sys.maxsize < 1 << 32:  # such files cannot be looked at
+        return None
+    from lmdb.verify import VerifyError, verify
+
+    try:
+        found: list[str] = verify(path)  # type: ignore[no-untyped-call]
+    except VerifyError as exc:
+        return str(exc)
+    return found[0] if found else None
 
 
 def default_map_size() -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from hashstash.errors import EngineError
 from . import folders
 from .connections import acquire, release
 from .lmdb_environment import LmdbStore
-from .lmdb_opening import UnopenableError
+from .lmdb_opening import WEAKER, UnopenableError
 from .lmdb_transactions import Level
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ TRIES = 100
 """How often an operation is begun again when the environment changed under it."""
 DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
 """What LMDB raises when it finds that a file is damaged."""
+ALMOST_FULL = 4 << 20
 CHECK_EVERY = 1024
 """How many writes go by before dead readers' slots are freed and the file is looked for."""
 
@@ -51,7 +54,7 @@ class LmdbTable:
         name: the table's name.
         durable: writes must survive power loss.
         map_size: how many bytes of addresses to reserve if this opens the environment.
-        failure: makes the error to raise, from an operation's name and its cause.
+        engine: the engine's name, for errors.
         prepare: makes sure that the place may be used.
     """
 
@@ -62,11 +65,11 @@ class LmdbTable:
         *,
         durable: bool,
         map_size: int | None,
-        failure: Callable[[str, BaseException], EngineError],
+        engine: str,
         prepare: Callable[[], None],
     ) -> None:
         self.path, self.name = path, name
-        self.failure = failure
+        self._engine = engine
         self._prepare = prepare
         self.reader = _NO_READER
         """``begin, db``, for ``begin(db)``."""
@@ -74,9 +77,22 @@ class LmdbTable:
         """``lock, begin, db``, for ``with lock, begin(db, None, True)``."""
         self.pinned: dict[int, weakref.ref[Level]] = {}
         """The transactions of the process's threads here; reader and writer are for others."""
+        self.mark = b""
+        """The key under which LMDB lists the table: if it is gone, so is the store."""
         self.until_check = CHECK_EVERY
         self._durable, self._map_size = durable, map_size
         self._store: LmdbStore | None = None
+
+    def failure(self, operation: str, exc: BaseException) -> EngineError:
+        """Return the error to raise when an operation failed."""
+        if getattr(exc, "code", 0) == errno.EIO and _is_full(self.path):
+            exc = Error(f"{exc} ({os.strerror(errno.ENOSPC)})")
+        return EngineError(
+            f"{self._engine} {operation} failed at {self.path}: {exc}",
+            engine=self._engine,
+            operation=operation,
+            place=self.path,
+        )
 
     def detach(self) -> None:
         """Forget the open environment; the next use asks for it again."""
@@ -141,6 +157,7 @@ class LmdbTable:
                 return store.read_once(env, self.name, read, missing)
             begin, db = self.reader
             with begin(db) as txn:
+                store.make_sure_of(txn, self.mark)
                 return read(txn, db)
 
         store = self.shared()
@@ -150,6 +167,12 @@ class LmdbTable:
             except Error as exc:
                 raise self.failure(operation, exc) from exc
         return self._persist(operation, attempt, 0)
+
+    def remove(self, operation: str, remove: Callable[[Any, Any], T], nothing: T) -> T:
+        """Return what ``remove(txn, db)`` returns, or ``nothing`` if there is no store."""
+        if not self._level(self.shared()) and self._environment(write=False) is None:
+            return nothing
+        return self.write(operation, remove, 0)
 
     def write(
         self, operation: str, write: Callable[[Any, Any], T], room: int, buffers: bool = False
@@ -170,12 +193,15 @@ class LmdbTable:
                 raise self.failure(operation, Error("it is open for reading only"))
             lock, begin, db = self.writer
             with lock, begin(db, None, True, buffers) as txn:
+                store.make_sure_of(txn, self.mark)
                 result = write(txn, db)
                 txn.commit()  # leaving the block would not tell if it could not
             return result
 
         store = self.shared()
         if (level := self._level(store)) is not None:
+            if self._durable and not store.synced:
+                raise self.failure(operation, Error(WEAKER))
             try:
                 return level.write(self.name, write, room)
             except Error as exc:
@@ -196,6 +222,7 @@ class LmdbTable:
         """Get ready for reads and writes outside transactions, if the table can be open."""
         db = store.table(env, self.name, create)
         if db is not None:
+            self.mark = store.mark(self.name)
             self.reader = env.begin, db
             self.writer = store.writing, env.begin, db
         return db is not None
@@ -227,6 +254,14 @@ class LmdbTable:
                     raise self.failure("recover", worse) from exc
                 raise self.failure(operation, exc) from exc
         raise AssertionError("the last try returns or raises")
+
+
+def _is_full(path: str) -> bool:
+    """Report whether it was for want of disk that a page could be written in part only."""
+    try:
+        return shutil.disk_usage(os.path.dirname(path)).free < ALMOST_FULL
+    except OSError:
+        return False
 
 
 class Block:

@@ -61,6 +61,7 @@ class Level:
             self._hold = hold(self.store.writing)
             self.txn = env.begin(None, None, True)
             self._number = self.txn.id()
+            self.store.make_sure_of_all(self.txn)
             self._journaled = self.store.room() < ROOMY
         elif self.outer.txn is None:
             raise Error("the transaction around has failed: leave its block")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -49,9 +51,9 @@ class ShmEngine(LmdbEngine):
         """The folder in memory that belongs to this name."""
         return self._folder
 
-    def prepare(self) -> None:
-        """Make sure that the folder around all stores in memory is this user's own."""
-        guard(os.path.dirname(self._folder))
+    def preparation(self) -> Callable[[], None]:
+        """Return what makes sure that the folder around all stores is this user's own."""
+        return partial(guard, os.path.dirname(self._folder))
 
 
 def own_folder(memory: str) -> str:

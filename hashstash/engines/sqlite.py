@@ -54,7 +54,7 @@ class SqliteEngine(Engine):
             raise ConfigurationError(f"{place.table!r} cannot be the name of a table")
         self.timeout = timeout
         durable = place.durability == "system"
-        self._table = SqliteTable(self.location, place.table, durable, timeout, self.failure)
+        self._table = SqliteTable(self.location, place.table, durable, timeout)
 
     @property
     def location(self) -> str:
@@ -90,7 +90,8 @@ class SqliteEngine(Engine):
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; report whether it was there."""
-        return self._change("delete", self._table.sql.remove, (key,)) > 0
+        sql = self._table.sql.remove
+        return self._table.remove("delete", lambda c: c.execute(sql, (key,)).rowcount) > 0
 
     def compare_and_set(self, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
         """Store or remove a row only if the row there is still the one that was seen.
@@ -138,16 +139,17 @@ class SqliteEngine(Engine):
             return
         with self.transaction():
             while page:
-                self._change_many("put_many", self._table.sql.upsert, page)
+                self._put_page(page)
                 page = _ahead(iterator)
 
     def delete_many(self, keys: Iterable[bytes]) -> int:
         """Remove many keys in one transaction; return how many were there."""
         gone = [(key,) for key in keys]
-        if not gone:
+        if not gone or not os.path.exists(self.location):
             return 0
+        sql = self._table.sql.remove
         with self.transaction():
-            return self._change_many("delete_many", self._table.sql.remove, gone)
+            return self._table.remove("delete_many", lambda c: c.executemany(sql, gone).rowcount)
 
     def count(self) -> int:
         """Return how many keys there are."""
@@ -157,7 +159,8 @@ class SqliteEngine(Engine):
 
     def clear(self) -> None:
         """Remove this table's rows. The file keeps its size; its pages are used again."""
-        self._change("clear", self._table.sql.clear, ())
+        sql = self._table.sql.clear
+        self._table.remove("clear", lambda c: c.execute(sql).rowcount)
 
     def size_bytes(self) -> int:
         """Return how many bytes the database's files take, all tables included."""
@@ -199,8 +202,9 @@ class SqliteEngine(Engine):
                     pool.take_back(connection)
         return table.write(operation, lambda c: c.execute(sql, values).rowcount)
 
-    def _change_many(self, operation: str, sql: str, rows: Sequence[tuple[bytes, ...]]) -> int:
-        return self._table.write(operation, lambda c: c.executemany(sql, rows).rowcount)
+    def _put_page(self, page: list[tuple[bytes, bytes]]) -> None:
+        sql = self._table.sql.upsert
+        self._table.write("put_many", lambda c: c.executemany(sql, page))
 
     def _keys_after(self, last: bytes) -> list[tuple[bytes]]:
         table = self._table

@@ -51,7 +51,6 @@ class SqliteTable:
         name: the table's name.
         durable: writes must survive power loss.
         timeout: seconds to wait for other writers.
-        failure: makes the error to raise, from an operation's name and its cause.
     """
 
     def __init__(
@@ -60,14 +59,21 @@ class SqliteTable:
         name: str,
         durable: bool,
         timeout: float,
-        failure: Callable[[str, BaseException], EngineError],
     ) -> None:
         self.path, self.name = path, name
-        self.failure = failure
         self.pool: SqlitePool | _NoPool = _NO_POOL
         self.until_check = CHECK_EVERY
         self.durable, self._timeout = durable, timeout
         self.sql = Statements(name)
+
+    def failure(self, operation: str, exc: BaseException) -> EngineError:
+        """Return the error to raise when an operation failed."""
+        return EngineError(
+            f"sqlite {operation} failed at {self.path}: {exc}",
+            engine="sqlite",
+            operation=operation,
+            place=self.path,
+        )
 
     def shared(self) -> SqlitePool:
         """Return what this process has open here."""
@@ -126,6 +132,10 @@ class SqliteTable:
         Outside transactions it must be a single statement, or a transaction of its own.
         """
         return self._run(operation, write, None)
+
+    def remove(self, operation: str, remove: Callable[[Connection], int]) -> int:
+        """Return what ``remove(connection)`` returns, or 0 if there is no table."""
+        return self._run(operation, remove, lambda: 0)
 
     def begin(self, pool: SqlitePool, outer: Level | None) -> Level:
         """Return a transaction that was begun, in a connection of its own if it is outermost."""

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hashstash.engines import Place
+from hashstash.engines import Place, shm
 from hashstash.errors import ConfigurationError, EngineError
 from hashstash.testing.engine import EngineContract
-
-pytest.importorskip("lmdb")
-from hashstash.engines import shm
 
 needs_memory = pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no /dev/shm here")
 
