@@ -339,6 +339,7 @@ def _connection_options(said: RedisUrl, timeout: float) -> dict[str, Any]:
         **said.arguments,
         "db": said.db,
         "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "max_connections": 1 << 30,
@@ -346,7 +347,7 @@ def _connection_options(said: RedisUrl, timeout: float) -> dict[str, Any]:
     if said.path:
         options["connection_class"] = UnixDomainSocketConnection
     else:
-        options |= {"socket_connect_timeout": timeout, "socket_keepalive": True}
+        options["socket_keepalive"] = True
         if said.kind != "sentinel":
             options["connection_class"] = SSLConnection if said.tls else Connection
     return options

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from faults import assert_names_are_synced, traced
 
 from hashstash.engines import ETAG, Engine, Place, lmdb_pages, lmdb_table, lmdb_transactions
 from hashstash.engines.lmdb import LmdbEngine
@@ -512,26 +513,6 @@ def test_durabilities_meet(engine: LmdbEngine) -> None:
     engine.destroy()
 
 
-TRACED = """
-import os, sys
-from hashstash.engines import ENGINES, Place
-engine = ENGINES.load(sys.argv[1])(Place(sys.argv[2], "stash", durability=sys.argv[3]))
-changes = [
-    lambda: engine.put(b"k", b"row"),
-    lambda: engine.put(b"k", b"new"),
-    lambda: engine.compare_and_set(b"l", None, b"row"),
-    lambda: engine.delete(b"k"),
-    lambda: engine.put_many([(b"m", b"row"), (b"n", b"row")]),
-    lambda: engine.delete_many([b"m"]),
-    engine.clear,
-]
-for number, change in enumerate(changes):
-    os.write(2, b"begin %d\\n" % number)
-    change()
-    os.write(2, b"end %d\\n" % number)
-"""
-
-
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
 @pytest.mark.parametrize("durability", ["process", "system"])
 def test_what_reaches_the_disk(tmp_path: Path, durability: str) -> None:
@@ -541,34 +522,6 @@ def test_what_reaches_the_disk(tmp_path: Path, durability: str) -> None:
         assert bool(synced) == (durability == "system"), (number, made)
     if durability == "system":
         assert_names_are_synced(calls[0], tmp_path)
-
-
-def traced(engine: str, tmp_path: Path, durability: str) -> list[list[str]]:
-    """Return the system calls of each change."""
-    program = [sys.executable, "-c", TRACED, engine, str(tmp_path / "root/stash"), durability]
-    watched = "trace=open,openat,fsync,fdatasync,link,linkat,mkdir,write,pwrite64,pwritev"
-    ran = subprocess.run(
-        ["strace", "-f", "-e", watched, *program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if "ptrace" in ran.stderr and ran.returncode:
-        pytest.skip("processes may not be traced here")
-    assert ran.returncode == 0, ran.stderr
-    parts = re.findall(r'write\(2, "begin \d+(.*?)write\(2, "end', ran.stderr, re.DOTALL)
-    assert len(parts) == 7
-    return [part.splitlines() for part in parts]
-
-
-def assert_names_are_synced(lines: list[str], tmp_path: Path) -> None:
-    """Every new folder's and file's name is flushed in the folder above."""
-    text = "\n".join(lines)
-    for folder in (tmp_path, tmp_path / "root", tmp_path / "root/stash"):
-        opened = re.search(rf'openat\([^"]*"{re.escape(str(folder))}", [^\n]* = (\d+)\n', text)
-        assert opened, f"{folder} is not opened"
-        assert re.search(rf"fsync\({opened.group(1)}\)", text[opened.end() :]), folder
 
 
 @pytest.mark.parametrize("map_size", [0, -1, 1.5, "1", True][:4])

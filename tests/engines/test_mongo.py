@@ -30,6 +30,8 @@ MIB = 1 << 20
 
 class TestMongoEngine(EngineContract):
     engine_name = "mongo"
+    rounds = 150
+    kills = 6
 
     @pytest.fixture(autouse=True)
     def server(self, mongo_url: str) -> None:

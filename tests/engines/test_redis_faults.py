@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -583,12 +584,16 @@ def test_something_that_is_not_redis() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            for _ in range(2):
-                link = listener.accept()[0]
-                link.recv(1000)
-                link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                link.close()
+            with suppress(OSError):  # when the listener is closed
+                while True:
+                    link = listener.accept()[0]
+                    link.recv(1000)
+                    link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    link.close()
 
-        threading.Thread(target=serve, daemon=True).start()
+        thread = threading.Thread(target=serve)
+        thread.start()
         with pytest.raises(EngineError, match="redis connect"):
             engine_of(f"redis://127.0.0.1:{listener.getsockname()[1]}/0").get(b"k")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)

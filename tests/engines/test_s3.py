@@ -35,8 +35,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestS3Engine(EngineContract):
     engine_name = "s3"
     many = PAGE + 10  # every one is a request
-    rounds = 100
-    kills = 6
+    rounds = 50
+    kills = 4
 
     @pytest.fixture(autouse=True)
     def server(self, s3_url: str) -> None:
