@@ -37,7 +37,7 @@ def expiry_field(seconds: float | None) -> bytes:
 
 def is_expired(row: bytes, key: bytes) -> bool:
     """Tell whether ``row``, found under the stored key ``key``, has ended."""
-    if not row[3] & FIELDS:
+    if len(row) < 4 or not row[3] & FIELDS:  # one cut short is for its decoding to refuse
         return False
     end = parse(row, key).fields.get(EXPIRES)
     return end is not None and int.from_bytes(end, "little") <= time_ns()

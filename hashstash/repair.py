@@ -8,11 +8,19 @@ from hashlib import blake2b
 
 from .codec import Codec, key_needs_row
 from .engines.base import ETAG, Engine
-from .errors import CorruptRowError, DecodeError, EngineError, KeyCollisionError
+from .errors import (
+    CorruptRowError,
+    DecodeError,
+    EngineError,
+    KeyCollisionError,
+    MissingDependencyError,
+)
 from .versions import VersionedEngine
 
 ASIDE = "damaged"
 """The sibling table to which damaged rows are moved."""
+
+_UNREADABLE = (DecodeError, EngineError, MissingDependencyError)
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,19 @@ def unreadable_rows(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
                 continue
             codec.decode_key(stored, head)
             codec.decode(head, stored)
-        except (DecodeError, EngineError) as exc:
+            yield from _unreadable_before(versions, codec, stored, head)
+        except _UNREADABLE as exc:
             yield _report(codec, stored, None, exc)
-            continue
-        for number, row in versions.history_before(head):
-            try:
-                codec.decode(row, stored)
-            except DecodeError as exc:
-                yield _report(codec, stored, number, exc)
+
+
+def _unreadable_before(
+    versions: VersionedEngine, codec: Codec, stored: bytes, head: bytes
+) -> Iterator[UnreadableRow]:
+    for number, row in versions.history_before(stored, head):
+        try:
+            codec.decode(row, stored)
+        except _UNREADABLE as exc:
+            yield _report(codec, stored, number, exc)
 
 
 def set_aside(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
@@ -65,7 +78,10 @@ def set_aside(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
         if not found.damaged:
             continue
         stored = found.stored_key
-        row = versions.version(stored, found.version) if found.version else engine.get(stored)
+        try:
+            row = versions.version(stored, found.version) if found.version else engine.get(stored)
+        except _UNREADABLE:
+            continue  # it is no row at all, but what another program has put there: it stays
         if row is None:
             continue
         name = blake2b(stored + row, digest_size=32).digest()
@@ -79,9 +95,7 @@ def set_aside(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
     engine.sweep()
 
 
-def _report(
-    codec: Codec, stored: bytes, version: int | None, exc: DecodeError | EngineError
-) -> UnreadableRow:
+def _report(codec: Codec, stored: bytes, version: int | None, exc: Exception) -> UnreadableRow:
     key: object = stored
     if not key_needs_row(stored):
         try:

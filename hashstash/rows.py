@@ -30,6 +30,8 @@ LARGE = 1 << 16
 
 _START = 33
 _VERSION_BLOCK = struct.Struct("<Q16s")
+_VERSIONS = 1 << 63
+"""One more than the highest version number, so that a next one can always be written."""
 _FIELD = struct.Struct("<BI")
 _PREFIXES = [MAGIC + bytes((VERSION, flags)) for flags in range(8)]
 _SEEDS = [crc32(prefix) for prefix in _PREFIXES]
@@ -156,6 +158,8 @@ def _split(flags: int, row: bytes, view: Buffer) -> Row:
     prefix = _PREFIXES[flags & ~VERSIONED] + row[8:end]
     if flags & VERSIONED:
         version, history = _VERSION_BLOCK.unpack_from(row, end)
+        if not 1 <= version < _VERSIONS:
+            raise IndexError(f"there is no version {version}")
         end += _VERSION_BLOCK.size
     fields: dict[int, bytes] = {}
     if flags & FIELDS:

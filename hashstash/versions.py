@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 
 from .engines.base import ETAG, PAGE, Engine, pages
 from .errors import CorruptRowError
-from .rows import check, version_of, with_version
+from .rows import check, parse, version_of, with_version
 
 _MOST_LOST = 1 << 20
 """A damaged row may claim any number; this many are looked up at the most."""
@@ -98,12 +98,12 @@ class VersionedEngine(Engine):
         """Yield number and row of every version that is kept, oldest first."""
         head = self._engine.get(key)
         if head is not None:
-            yield from self._history_of(head)
+            yield from self._history_of(key, head)
 
     def items_of_all(self) -> Iterator[tuple[bytes, int, bytes]]:
         """Yield key, number and row of every version of every key."""
         for key, head in self._engine.items():
-            for number, row in self._history_of(head):
+            for number, row in self._history_of(key, head):
                 yield key, number, row
 
     def version(self, key: bytes, number: int) -> bytes | None:
@@ -111,7 +111,7 @@ class VersionedEngine(Engine):
         head = self._engine.get(key)
         if head is None:
             return None
-        latest, history = version_of(head)
+        latest, history = _placed(head, key)
         if number == latest:
             return head
         if not 1 <= number < latest:
@@ -122,13 +122,19 @@ class VersionedEngine(Engine):
         """Remove all but the ``keep`` latest versions of every key; return how many."""
         slots = list(self._older.keys())  # before the heads: a history begun later is not in it
         first_kept: dict[bytes, int] = {}
-        for _, head in self._engine.items():
-            latest, history = version_of(head)
-            first_kept[history] = latest - keep + 1
+        first_unnamed = 1 << 64
+        for key, head in self._engine.items():
+            try:
+                latest, history = _placed(head, key)
+            except CorruptRowError:
+                first_unnamed = 0  # what no other head names may be its history, to be restored
+                continue
+            first = latest - keep + 1
+            first_kept[history] = min(first, first_kept.get(history, first))
         unwanted = (
             slot
             for slot in slots
-            if slot != MARK and _number(slot) < first_kept.get(slot[:16], 1 << 64)
+            if slot != MARK and _number(slot) < first_kept.get(slot[:16], first_unnamed)
         )
         return sum(self._older.delete_many(page) for page in pages(unwanted, PAGE))
 
@@ -136,7 +142,7 @@ class VersionedEngine(Engine):
         """Remove version ``number`` of ``key``, if it still is ``row``."""
         head = self._engine.get(key)
         if head is not None:
-            slot = _slot(version_of(head)[1], number)
+            slot = _slot(_placed(head, key)[1], number)
             self._older.compare_and_set(slot, row[ETAG], None)
 
     def restore(self, key: bytes, lost: bytes) -> bool:
@@ -194,7 +200,7 @@ class VersionedEngine(Engine):
             self._marked = True
         if head is None:
             return self._engine.compare_and_set(key, None, row)
-        number, history = version_of(head)
+        number, history = _placed(head, key)
         # Written before the head moves, and the same bytes whoever writes them: a kill or a
         # lost race in between leaves a copy of the latest version, which is never looked at.
         self._older.put(_slot(history, number), head)
@@ -205,23 +211,44 @@ class VersionedEngine(Engine):
     def _remove(self, key: bytes, head: bytes) -> bool:
         if not self._engine.compare_and_set(key, head[ETAG], None):
             return False
-        latest, history = version_of(head)
-        for page in pages(range(1, latest + 1), PAGE):
+        try:
+            latest, history = _placed(head, key)
+        except CorruptRowError:
+            return True  # whose history it was cannot be known: what is left of it, ``sweep`` finds
+        for page in pages(range(self._first_kept(history, latest), latest + 1), PAGE):
             self._older.delete_many([_slot(history, number) for number in page])
         return True
 
-    def _history_of(self, head: bytes) -> Iterator[tuple[int, bytes]]:
-        yield from self.history_before(head)
+    def _history_of(self, key: bytes, head: bytes) -> Iterator[tuple[int, bytes]]:
+        yield from self.history_before(key, head)
         yield version_of(head)[0], head
 
-    def history_before(self, head: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield number and row of every version before ``head``, oldest first."""
-        latest, history = version_of(head)
-        for page in pages(range(1, latest), PAGE):
+    def history_before(self, key: bytes, head: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield number and row of every version of ``key`` before ``head``, oldest first.
+
+        Raises:
+            CorruptRowError: ``head`` is damaged, so that its history is not known.
+        """
+        latest, history = _placed(head, key)
+        for page in pages(range(self._first_kept(history, latest), latest), PAGE):
             rows = self._older.get_many([_slot(history, number) for number in page])
             for slot, row in rows:
                 if row is not None:
                     yield _number(slot), row
+
+    def _first_kept(self, history: bytes, latest: int) -> int:
+        """Return a number such that none before it are kept.
+
+        Versions go from the oldest on, so a whole page of which none is kept ends the search:
+        a row that was planted may claim any number, and nobody shall look for all before it.
+        """
+        first = latest
+        while first > 1:
+            page = range(max(1, first - PAGE), first)
+            if not any(self._older.contains(_slot(history, n)) for n in reversed(page)):
+                break
+            first = page.start
+        return first
 
 
 def _is_whole(row: bytes, key: bytes) -> bool:
@@ -230,6 +257,12 @@ def _is_whole(row: bytes, key: bytes) -> bool:
     except CorruptRowError:
         return False
     return True
+
+
+def _placed(head: bytes, key: bytes) -> tuple[int, bytes]:
+    """Return number and history of a latest version, which nobody shall take from damaged bytes."""
+    parts = parse(head, key)
+    return parts.version, parts.history
 
 
 def _slot(history: bytes, number: int) -> bytes:

@@ -34,11 +34,11 @@ class Statements:
             "INSERT INTO TABLE_NAME (key, row) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
         )
         self.replace = of_table(
-            "UPDATE TABLE_NAME SET row = ? WHERE key = ? AND substr(row, 17, 16) = ?"
+            "UPDATE TABLE_NAME SET row = ? WHERE key = ? AND ifnull(substr(row, 17, 16), x'') = ?"
         )
         self.remove = of_table("DELETE FROM TABLE_NAME WHERE key = ?")
         self.remove_seen = of_table(
-            "DELETE FROM TABLE_NAME WHERE key = ? AND substr(row, 17, 16) = ?"
+            "DELETE FROM TABLE_NAME WHERE key = ? AND ifnull(substr(row, 17, 16), x'') = ?"
         )
         self.keys_after = of_table("SELECT key FROM TABLE_NAME WHERE key > ? ORDER BY key LIMIT ?")
         self.items_after = of_table(

@@ -340,7 +340,7 @@ def _read(row: bytes, key: bytes) -> dict[str, Any] | None:
     """Return what a lease says, or None if it is not one."""
     try:
         lease = json.loads(bytes(parse(row, key).payload))
-    except (CorruptRowError, ValueError):
+    except (CorruptRowError, ValueError, RecursionError):
         return None
     kinds: dict[str, type | tuple[type, ...]] = {
         "id": str, "term": (int, float), "host": str, "pid": int, "start": str,

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hashstash.errors import CorruptRowError
 from hashstash.expiry import is_expired
 from hashstash.keys import stored_key
 from hashstash.rows import META, parse
@@ -88,7 +89,12 @@ class FunctionStash(HashStash):
         stored, _ = self._stored_key((args, kwargs))
         row = self._get(stored)
         found = None if row is None else parse(row, stored).fields.get(META)
-        return None if found is None else json.loads(found)
+        if found is None:
+            return None
+        try:
+            return json.loads(found)
+        except (ValueError, RecursionError) as exc:
+            raise CorruptRowError(f"The metadata are no JSON: {exc}", stage="row") from exc
 
     def call_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the key of a call: its bound form, or what ``key=`` and ``hash=`` make of it."""

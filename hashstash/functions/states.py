@@ -7,6 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from hashstash.engines.base import ETAG
+from hashstash.errors import CorruptRowError
 from hashstash.keys import stored_key
 from hashstash.rows import codec_header, parse, seal
 
@@ -63,10 +64,20 @@ def stash_of_state(parent: HashStash, current: FunctionStash, state: str) -> Fun
 
 
 def _states(row: bytes | None, key: bytes) -> dict[str, float]:
+    """Return what a row says; one that is damaged or not ours says nothing, and is replaced."""
     if row is None:
         return {}
-    found = json.loads(bytes(parse(row, key).payload))
-    return {name: first for name, first in found.items() if _is_state(name)}
+    try:
+        found = json.loads(bytes(parse(row, key).payload))
+    except (CorruptRowError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: float(first)
+        for name, first in found.items()
+        if _is_state(name) and isinstance(first, (int, float))
+    }
 
 
 def _is_state(name: str) -> bool:
