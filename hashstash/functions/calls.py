@@ -84,6 +84,9 @@ class Binder:
     def _bind_any(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        for name in self._signature.parameters:
+            if name not in bound.arguments:  # Python 3.13.0 lets f(a, /, **more) pass for f(a=1)
+                raise TypeError(f"missing a required argument: {name!r}")
         ignored = self._ignored
         starred = next(
             (bound.arguments[p.name] for p in self._signature.parameters.values()
