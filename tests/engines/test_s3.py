@@ -13,12 +13,12 @@ from servers.names import HOSTILE_NAMES
 from servers.s3 import S3Server
 
 from hashstash import HashStash
-from hashstash.engines import ETAG, Place, s3, s3_link, s3_objects
+from hashstash.engines import ETAG, Engine, Place, s3, s3_link, s3_objects
 from hashstash.engines.s3 import S3Engine
 from hashstash.engines.s3_address import Address, Names
 from hashstash.engines.s3_objects import pack, unpack
 from hashstash.errors import ConfigurationError, EngineError, SerializationError
-from hashstash.testing.engine import EngineContract
+from hashstash.testing.engine import EngineContract, EngineSpec
 from hashstash.testing.samples import hostile_keys, keys_of_every_length, make_row
 
 PAGE = 100
@@ -41,6 +41,11 @@ class TestS3Engine(EngineContract):
     @pytest.fixture(autouse=True)
     def server(self, s3_url: str) -> None:
         type(self).options = {"url": s3_url}
+
+    @pytest.fixture
+    def spec(self, engine: Engine) -> EngineSpec:
+        engine.close()  # else its connections, of varying number, are shared and stay open
+        return EngineSpec(type(engine), engine.place, self.options)
 
 
 @pytest.fixture

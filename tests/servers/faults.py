@@ -196,21 +196,16 @@ class FaultTests:
         """Return one of each kind."""
         return [
             lambda: engine.get(b"k"),
-            lambda: engine.contains(b"k"),
             lambda: engine.put(b"k", row),
             lambda: engine.delete(b"k"),
             lambda: engine.compare_and_set(b"k", row[ETAG], row),
-            lambda: engine.compare_and_set(b"k", None, row),
-            lambda: engine.compare_and_set(b"k", row[ETAG], None),
             lambda: list(engine.get_many([b"k"])),
             lambda: engine.put_many([(b"k", row)]),
             lambda: engine.delete_many([b"k"]),
             lambda: next(keys),
             engine.count,
             engine.clear,
-            engine.size_bytes,
             engine.sweep,
-            engine.destroy,
         ]
 
     # -- connections that break -------------------------------------------------------------
