@@ -212,6 +212,10 @@ class Ours(DictLike):
     def read_all(self) -> int:
         return sum(value is not None for value in self.store.values())
 
+    def close(self) -> None:
+        self.store._engine.destroy()
+        super().close()
+
 
 FLOORS: dict[str, Callable[[str], Contender]] = {
     "pairtree": PlainFiles,

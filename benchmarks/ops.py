@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from itertools import cycle, islice
 from time import perf_counter
 
 from benchmarks.contenders import Contender, Ours, floor, peers
+from benchmarks.server_floors import SERVER_FLOORS, VARIABLES, serving
 from benchmarks.timing import medians, table
 from hashstash import HashStash
+
+DEFAULTS = {"redis": (1000, 1000, 7, 100_000), "mongo": (500, 300, 7, 10_000),
+            "s3": (100, 60, 7, 2000)}  # fmt: skip
+"""Entries, calls, rounds, and items of one update, where the usual ones would take too long."""
+
+USUAL = (1000, 2000, 7, 100_000)
 
 
 def value_of_1_kb(number: int) -> dict[str, object]:
@@ -62,12 +70,17 @@ def actions(one: Contender, entries: int, calls: int) -> dict[str, Callable[[], 
 
 def measure(engine: str, serializers: list[str], entries: int, calls: int, rounds: int) -> str:
     """Return the table of one engine."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="hashstash-bench-") as folder:
         contenders: dict[str, Contender] = {}
-        if (raw := floor(engine, f"{folder}/floor")) is not None:
+        if engine in VARIABLES:
+            contenders["floor"] = SERVER_FLOORS[engine](os.path.basename(folder))
+        elif (raw := floor(engine, f"{folder}/floor")) is not None:
             contenders["floor"] = raw
         for serializer in serializers:
-            stash = HashStash(f"{folder}/ours-{serializer}", engine=engine, serializer=serializer)
+            stash = HashStash(
+                folder, serializer, engine, serializer=serializer, safe=serializer == "hashstash"
+                if engine in VARIABLES else None,
+            )  # fmt: skip
             contenders[serializer] = Ours(stash)
         return report(engine, contenders, entries, calls, rounds)
 
@@ -98,24 +111,32 @@ def report(
 
 def opening(engine: str, calls: int) -> float:
     """Return microseconds to construct a stash whose store exists."""
-    with tempfile.TemporaryDirectory() as folder:
-        HashStash(folder, engine=engine)["a"] = 1
+    with tempfile.TemporaryDirectory(prefix="hashstash-bench-") as folder:
+        first = HashStash(folder, engine=engine)
+        first["a"] = 1
 
         def construct() -> int:
             for _ in range(calls):
                 HashStash(folder, engine=engine)
             return calls
 
-        return medians({"open": construct}, 5)["open"]
+        cost = medians({"open": construct}, 5)["open"]
+        first._engine.destroy()
+        return cost
 
 
-def small_items_per_second(engine: str, entries: int = 100_000) -> float:
+def small_items_per_second(engine: str, entries: int) -> float:
     """Return how many small items ``update`` stores in a second."""
-    with tempfile.TemporaryDirectory() as folder, HashStash(folder, engine=engine) as stash:
+    with (
+        tempfile.TemporaryDirectory(prefix="hashstash-bench-") as folder,
+        HashStash(folder, engine=engine) as stash,
+    ):
         items = {f"key-{n}": n for n in range(entries)}
         start = perf_counter()
         stash.update(items)
-        return entries / (perf_counter() - start)
+        elapsed = perf_counter() - start
+        stash._engine.destroy()
+        return entries / elapsed
 
 
 def main(argv: list[str]) -> int:
@@ -123,25 +144,24 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks ops", description=__doc__)
     parser.add_argument("--engines", default="memory,pairtree,sqlite,lmdb,shm")
     parser.add_argument("--serializers", default="hashstash,pickle")
-    parser.add_argument("--entries", type=int, default=1000)
-    parser.add_argument("--calls", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--entries", type=int, help="items in each store (1000; fewer on servers)")
+    parser.add_argument("--calls", type=int, help="calls of one round (2000; fewer on servers)")
+    parser.add_argument("--rounds", type=int, help="rounds, of which the median is told (7)")
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args(argv)
     print("median us per operation, 1 KB dict values; durability: process; (ratio to the floor)\n")
     for engine in options.engines.split(","):
-        print(
-            measure(
-                engine,
-                options.serializers.split(","),
-                options.entries,
-                options.calls,
-                options.rounds,
-            )
-        )
-        print(f"construct: {opening(engine, 200):.1f} us", end="")
-        print(f"; update() of 100,000 small items: {small_items_per_second(engine):,.0f} items/s\n")
-    if not options.no_peers:
+        entries, calls, rounds, many = DEFAULTS.get(engine, USUAL)
+        entries, calls = options.entries or entries, options.calls or calls
+        with serving(engine):
+            names = options.serializers.split(",")
+            print(measure(engine, names, entries, calls, options.rounds or rounds))
+            print(f"construct: {opening(engine, 200):.1f} us", end="")
+            speed = small_items_per_second(engine, many)
+            print(f"; update() of {many:,} small items: {speed:,.0f} items/s\n", flush=True)
+    if not options.no_peers and not VARIABLES.keys() >= set(options.engines.split(",")):
+        entries, calls, rounds, _ = USUAL
+        entries, calls = options.entries or entries, options.calls or calls
         with tempfile.TemporaryDirectory() as folder:
-            print(report("peers", peers(folder), options.entries, options.calls, options.rounds))
+            print(report("peers", peers(folder), entries, calls, options.rounds or rounds))
     return 0
