@@ -1,10 +1,11 @@
-"""Things that go wrong, for tests: full disks, no more descriptors, Ctrl-C at any point."""
+"""For tests: full disks, no more descriptors, Ctrl-C at any point, and what reaches the disk."""
 
 from __future__ import annotations
 
 import contextlib
 import dis
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -90,3 +91,103 @@ class Interruption:
             sys.settrace(before)
             self._last.clear()
         return False
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from hashstash.engines import ENGINES, Place
+engine = ENGINES.load(sys.argv[1])(Place(sys.argv[2], "stash"))
+engine.put(b"warm", b"up")
+interrupts = 0
+stop = time.monotonic() + 2
+def annoy():
+    while time.monotonic() < stop:
+        time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+thread = threading.Thread(target=annoy, daemon=True)
+number = 0
+def work():
+    global number
+    while time.monotonic() < stop + 0.1:
+        number += 1
+        engine.put(b"key", b"%d" % number)
+        with engine.transaction():
+            engine.put(b"one", b"%d" % number)
+            engine.put(b"two", b"%d" % number)
+        engine.put_many([(b"one", b"%d" % number), (b"two", b"%d" % number)])
+        engine.compare_and_set(b"new %d" % number, None, b"row")
+        engine.delete(b"new %d" % number)
+thread.start()
+while time.monotonic() < stop + 0.1:
+    try:
+        work()
+    except KeyboardInterrupt:
+        interrupts += 1
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+thread.join()
+assert interrupts > 100, interrupts
+assert engine.get(b"one") == engine.get(b"two")
+done = []
+def write():
+    engine.put(b"key", b"done")
+    done.append(True)
+other = threading.Thread(target=write, daemon=True)
+other.start()
+other.join(30)
+assert done, "a lock was left behind"
+engine.close()
+"""
+
+
+def interrupt_again_and_again(engine: str, folder: Path) -> None:
+    """Send SIGINT to a process that writes, and see that no lock is left behind."""
+    command = [sys.executable, "-c", INTERRUPTED, engine, str(folder)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+TRACED = """
+import os, sys
+from hashstash.engines import ENGINES, Place
+engine = ENGINES.load(sys.argv[1])(Place(sys.argv[2], "stash", durability=sys.argv[3]))
+changes = [
+    lambda: engine.put(b"k", b"row"),
+    lambda: engine.put(b"k", b"new"),
+    lambda: engine.compare_and_set(b"l", None, b"row"),
+    lambda: engine.delete(b"k"),
+    lambda: engine.put_many([(b"m", b"row"), (b"n", b"row")]),
+    lambda: engine.delete_many([b"m"]),
+    engine.clear,
+]
+for number, change in enumerate(changes):
+    os.write(2, b"begin %d\\n" % number)
+    change()
+    os.write(2, b"end %d\\n" % number)
+"""
+
+
+def traced(engine: str, tmp_path: Path, durability: str) -> list[list[str]]:
+    """Return the system calls of each change."""
+    program = [sys.executable, "-c", TRACED, engine, str(tmp_path / "root/stash"), durability]
+    watched = "trace=open,openat,fsync,fdatasync,link,linkat,mkdir,write,pwrite64,pwritev"
+    ran = subprocess.run(
+        ["strace", "-f", "-e", watched, *program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "ptrace" in ran.stderr and ran.returncode:
+        pytest.skip("processes may not be traced here")
+    assert ran.returncode == 0, ran.stderr
+    parts = re.findall(r'write\(2, "begin \d+(.*?)write\(2, "end', ran.stderr, re.DOTALL)
+    assert len(parts) == 7
+    return [part.splitlines() for part in parts]
+
+
+def assert_names_are_synced(lines: list[str], tmp_path: Path) -> None:
+    """Every new folder's and file's name is flushed in the folder above."""
+    text = "\n".join(lines)
+    for folder in (tmp_path, tmp_path / "root", tmp_path / "root/stash"):
+        name = re.escape(f'"{folder}"')
+        assert re.search(rf"openat\([^\n]*{name}, [^\n]* = (\d+)\n[^\n]*fsync\(\1\)", text), folder

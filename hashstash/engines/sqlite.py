@@ -12,7 +12,6 @@ from hashstash.errors import ConfigurationError
 
 from . import folders
 from .base import PAGE, Engine, Place, pages
-from .sqlite_pool import Connection
 from .sqlite_table import SqliteTable
 from .sqlite_transactions import Block
 
@@ -66,16 +65,16 @@ class SqliteEngine(Engine):
         table = self._table
         pool = table.pool
         if pool.idle and not pool.pinned:
-            connection = None
+            session = None
             try:
-                connection = pool.idle.pop()
-                found = connection.execute(table.sql.select, (key,)).fetchone()
+                session = pool.idle.pop()
+                found = session.connection.execute(table.sql.select, (key,)).fetchone()
                 return None if found is None else bytes(found[0])
             except (IndexError, sqlite3.Error):
                 pass  # another thread was faster, or something is wrong: try again below
             finally:
-                if connection is not None:
-                    pool.take_back(connection)
+                if session is not None:
+                    pool.take_back(session)
         row: bytes | None = table.read("get", lambda c: _row(c, table.sql.select, key), None)
         return row
 
@@ -191,15 +190,15 @@ class SqliteEngine(Engine):
         pool = table.pool
         if pool.idle and not pool.pinned and table.until_check and not table.durable:
             table.until_check -= 1
-            connection = None
+            session = None
             try:
-                connection = pool.idle.pop()
-                return connection.execute(sql, values).rowcount
+                session = pool.idle.pop()
+                return session.connection.execute(sql, values).rowcount
             except (IndexError, sqlite3.Error):
                 pass
             finally:
-                if connection is not None:
-                    pool.take_back(connection)
+                if session is not None:
+                    pool.take_back(session)
         return table.write(operation, lambda c: c.execute(sql, values).rowcount)
 
     def _put_page(self, page: list[tuple[bytes, bytes]]) -> None:
@@ -224,13 +223,13 @@ class SqliteEngine(Engine):
         return dict(found), whole
 
 
-def _row(connection: Connection, sql: str, key: bytes) -> Any:
+def _row(connection: sqlite3.Connection, sql: str, key: bytes) -> Any:
     found = connection.execute(sql, (key,)).fetchone()
     return None if found is None else found[0]
 
 
 def _fitting(
-    connection: Connection, sql: str, values: Sequence[object]
+    connection: sqlite3.Connection, sql: str, values: Sequence[object]
 ) -> tuple[list[tuple[bytes, bytes]], bool]:
     """Return the items that a query finds, as many as fit into a page, and whether all did."""
     cursor = connection.execute(sql, values)

@@ -24,6 +24,7 @@ PRAGMAS = (
 )
 WAL_BYTES = 64 << 20
 """A log longer than this is copied into the file even if readers must wait for it."""
+SMALLEST_PAGE = 512
 READERS_WAIT = 2000
 """Milliseconds for that, after which it is tried again later."""
 
@@ -32,16 +33,32 @@ class UnopenableError(Exception):
     """The database cannot be opened; the message says why."""
 
 
-class Connection(sqlite3.Connection):
-    """A connection that can be referred to weakly.
+class Session:
+    """A connection as it is lent out. One that is lost, by Ctrl-C say, is closed at once.
 
-    Attributes:
-        durable: its commits survive power loss.
+    That takes a class of ours: a connection refers to itself, through the statements that it
+    remembers, so that a lost one would keep its locks until some garbage collection.
+
+    Args:
+        connection: it, for nobody else to refer to.
         identity: device and number of the file it has open.
     """
 
-    durable = False
-    identity: tuple[int, int] | None = None
+    def __init__(self, connection: sqlite3.Connection, identity: tuple[int, int]) -> None:
+        self.connection = connection
+        self.identity = identity
+        self.durable = False
+        """Its commits survive power loss."""
+        self._closer = weakref.finalize(self, connection.close)
+
+    def close(self) -> None:
+        """Close the connection, which takes back an unfinished transaction."""
+        self._closer()
+
+    def leave_open(self) -> None:
+        """Never close the connection: it belongs to the parent of this process."""
+        self._closer.detach()
+        never_free(self.connection)
 
 
 class SqlitePool(SharedStore):
@@ -54,17 +71,17 @@ class SqlitePool(SharedStore):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.idle: deque[Connection] = deque()
+        self.idle: deque[Session] = deque()
         self.pinned: dict[int, weakref.ref[Level]] = {}
         """Each thread's innermost transaction; dead references are those it was killed out of."""
         self.closed = False
-        self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._locked_for_fork = False
         self._inherited = False
         self._identity: tuple[int, int] | None = None
 
-    def lend(self, write: bool, durable: bool, timeout: float) -> Connection | None:
+    def lend(self, write: bool, durable: bool, timeout: float) -> Session | None:
         """Return a connection for this thread alone; None if there is no file and none is wanted.
 
         Args:
@@ -78,35 +95,35 @@ class SqlitePool(SharedStore):
         """
         while True:
             try:
-                connection = self.idle.pop()
+                session = self.idle.pop()
             except IndexError:
                 break
-            if connection.identity == self._identity:
-                return _made_durable(connection, durable)
-            self.discard(connection)
+            if session.identity == self._identity:
+                return _made_durable(session, durable)
+            self.discard(session)
         with self._lock:
             if self._inherited:
                 raise UnopenableError(
                     "this process was forked while a thread of its parent was in a transaction "
                     "there; fork outside transactions, or start processes by 'spawn'"
                 )
-            if not self._present(write, durable):
+            identity = self._find(write, durable)
+            if identity is None:
                 return None
-            connection = _open(self.path, timeout)
-            self._open.add(connection)
-            connection.identity = self._identity
-        return _made_durable(connection, durable)
+            session = _open(self.path, timeout, identity)
+            self._open.add(session)
+        return _made_durable(session, durable)
 
-    def take_back(self, connection: Connection) -> None:
+    def take_back(self, session: Session) -> None:
         """Keep a connection, which is in no transaction, for the next thread."""
-        self.idle.append(connection)
+        self.idle.append(session)
         if self.closed:
             self._close_idle()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, session: Session) -> None:
         """Close a connection that may be of no more use."""
-        self._open.discard(connection)
-        connection.close()
+        session.close()
+        self._open.discard(session)
 
     def moved(self) -> bool:
         """Report whether the file is not the one that was opened, and if so forget that one."""
@@ -118,7 +135,7 @@ class SqlitePool(SharedStore):
         self._close_idle()
         return True
 
-    def tidy(self, connection: Connection) -> None:
+    def tidy(self, connection: sqlite3.Connection) -> None:
         """Shorten a log that grew because there was always a reader; notice a removed file."""
         self.moved()
         if wal_bytes(self.path) > WAL_BYTES:
@@ -159,40 +176,42 @@ class SqlitePool(SharedStore):
     def begin_in_child(self) -> None:
         """Forget the parent's connections, which SQLite forbids to touch or to close here."""
         inherited = list(self._open)
-        for connection in inherited:
-            never_free(connection)
+        for session in inherited:
+            session.leave_open()
         self._inherited = self._inherited or bool(inherited)
         self._open = weakref.WeakSet()
         self.idle.clear()
         for reference in self.pinned.values():
             level = reference()
             if level is not None:
-                level.connection = None  # what the parent began, the parent commits
+                level.session = None  # what the parent began, the parent commits
         self.pinned.clear()
         self._lock = threading.Lock()
         self._locked_for_fork = False
 
-    def _present(self, write: bool, durable: bool) -> bool:
-        """Report whether there is a file, made if it is wanted; the caller holds the lock."""
+    def _find(self, write: bool, durable: bool) -> tuple[int, int] | None:
+        """Return what file there is, made if it is wanted; the caller holds the lock."""
         found = _identity(self.path)
-        if found is None:
-            if not write:
-                self._identity = None
-                return False
+        if found is None and write:
             folders.publish(self.path, _make_database, durable)
             found = _identity(self.path)
-        if os.stat(self.path).st_size == 0:
-            raise UnopenableError("the file is empty (0 bytes): it was cut off or overwritten")
+        if found is not None and found != self._identity:
+            folders.sweep(os.path.dirname(self.path))
+            size = os.stat(self.path).st_size
+            # With a log, SQLite finishes what a power loss interrupted; and fewer bytes than a
+            # page it takes for a new database.
+            if size < SMALLEST_PAGE or (size % SMALLEST_PAGE and not wal_bytes(self.path)):
+                raise UnopenableError(f"the file is cut off or overwritten: it has {size} bytes")
         self._identity = found
-        return True
+        return found
 
     def _close_idle(self) -> None:
         while True:
             try:
-                connection = self.idle.pop()
+                session = self.idle.pop()
             except IndexError:
                 return
-            self.discard(connection)
+            self.discard(session)
 
 
 def wal_bytes(path: str) -> int:
@@ -211,40 +230,38 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _open(path: str, timeout: float) -> Connection:
+def _open(path: str, timeout: float, identity: tuple[int, int]) -> Session:
     """Open an existing database, for reading alone if that is all that is allowed."""
-    failure: sqlite3.Error | None = None
-    for mode in ("mode=rw", "mode=ro", "immutable=1"):
-        if (
-            mode == "immutable=1"
-            and os.path.exists(path + "-wal")
-            and os.stat(path + "-wal").st_size
-        ):
-            break  # it would not see the rows in the log
+    refusals: list[sqlite3.Error] = []
+    modes = ["mode=rw"]
+    if not (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):
+        modes.append("mode=ro")
+        if not wal_bytes(path):  # whose rows it would not see
+            modes.append("immutable=1")
+    for mode in modes:
         connection = sqlite3.connect(
             f"{Path(path).as_uri()}?{mode}",
             timeout=timeout,
             isolation_level=None,
             check_same_thread=False,
-            factory=Connection,
             cached_statements=128,
             uri=True,
         )
+        session = Session(connection, identity)
         try:
             _set_up(connection)
         except sqlite3.OperationalError as exc:
-            connection.close()
-            failure = failure or exc
+            session.close()
+            refusals.append(exc)
         except BaseException:
-            connection.close()
+            session.close()
             raise
         else:
-            return connection
-    assert failure is not None
-    raise failure
+            return session
+    raise refusals[0]
 
 
-def _set_up(connection: Connection) -> None:
+def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     for pragma in PRAGMAS:
         connection.execute(pragma)
@@ -258,11 +275,11 @@ def _set_up(connection: Connection) -> None:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
-def _made_durable(connection: Connection, durable: bool) -> Connection:
-    if durable and not connection.durable:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.durable = True
-    return connection
+def _made_durable(session: Session, durable: bool) -> Session:
+    if durable and not session.durable:
+        session.connection.execute("PRAGMA synchronous = FULL")
+        session.durable = True
+    return session
 
 
 def _make_database(path: str) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from hashstash.errors import EngineError
@@ -21,10 +22,12 @@ from .sqlite_transactions import Level
 if TYPE_CHECKING:
     import weakref
 
-    from .sqlite_pool import Connection
+    from .sqlite_pool import Session
 
 T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
 
+WEAKER = "this thread is in a transaction there that need not survive power loss"
 CHECK_EVERY = 256
 """How many writes go by before the length of the log is looked at."""
 
@@ -32,12 +35,12 @@ CHECK_EVERY = 256
 class _NoPool:
     """What a table has while it has no pool: nothing to take from."""
 
-    idle: ClassVar[deque[Connection]] = deque()
+    idle: ClassVar[deque[Session]] = deque()
     pinned: ClassVar[dict[int, weakref.ref[Level]]] = {}
 
-    def take_back(self, connection: Connection) -> None:
+    def take_back(self, session: Session) -> None:
         """Close a connection that was lent before the table was closed."""
-        connection.close()
+        session.close()
 
 
 _NO_POOL = _NoPool()
@@ -101,56 +104,54 @@ class SqliteTable:
         if self.level(pool) is not None:
             refusal = sqlite3.OperationalError("it cannot be done inside a transaction")
             raise self.failure("destroy", refusal)
-        connection = None
+        session = None
         try:
             if os.path.exists(self.path):
-                connection = pool.lend(True, self.durable, self._timeout)
-            if connection is not None:
-                _drop_all(connection)
+                session = pool.lend(True, self.durable, self._timeout)
+            if session is not None:
+                _drop_all(session.connection)
             folders.remove_folder(folder)
-            if connection is not None:
-                connection.execute("COMMIT")
+            if session is not None:
+                session.connection.execute("COMMIT")
         except (sqlite3.Error, UnopenableError) as exc:
-            if isinstance(exc, sqlite3.Error) and _is_busy(exc):
+            if _is_busy(exc):
                 raise self.failure("destroy", exc) from exc
             folders.remove_folder(folder)  # it is damaged, or open for reading only
         finally:
-            if connection is not None:
-                pool.discard(connection)
+            if session is not None:
+                pool.discard(session)
         pool.moved()
         self.close()
         if os.name == "nt":  # where files cannot be removed while they are open
             folders.remove_folder(folder)
 
-    def read(self, operation: str, read: Callable[[Connection], T], missing: T) -> T:
+    def read(self, operation: str, read: Work[T], missing: T) -> T:
         """Return what ``read(connection)`` returns, or ``missing`` if there is no table."""
-        return self._run(operation, read, lambda: missing)
+        return self._run(operation, read, lambda: missing, writes=False)
 
-    def write(self, operation: str, write: Callable[[Connection], T]) -> T:
+    def write(self, operation: str, write: Work[T]) -> T:
         """Return what ``write(connection)`` returns, once it is committed.
 
         Outside transactions it must be a single statement, or a transaction of its own.
         """
-        return self._run(operation, write, None)
+        return self._run(operation, write, None, writes=True)
 
-    def remove(self, operation: str, remove: Callable[[Connection], int]) -> int:
+    def remove(self, operation: str, remove: Work[int]) -> int:
         """Return what ``remove(connection)`` returns, or 0 if there is no table."""
-        return self._run(operation, remove, lambda: 0)
+        return self._run(operation, remove, lambda: 0, writes=True)
 
     def begin(self, pool: SqlitePool, outer: Level | None) -> Level:
         """Return a transaction that was begun, in a connection of its own if it is outermost."""
-
-        def begin(connection: Connection) -> Level:
-            level = Level(connection, outer)
+        if outer is None:
+            return self._persist("transaction", pool, partial(_begin, pool), None, keep=True)
+        try:
+            outer.within()
+            assert outer.session is not None
+            level = Level(outer.session, outer)
             level.begin()
-            return level
-
-        if outer is not None:
-            try:
-                return begin(outer.within())
-            except sqlite3.Error as exc:
-                raise self.failure("transaction", exc) from exc
-        return self._persist("transaction", pool, begin, None, keep=True)
+        except sqlite3.Error as exc:
+            raise self.failure("transaction", exc) from exc
+        return level
 
     def level(self, pool: SqlitePool) -> Level | None:
         """Return the transaction that this thread is in."""
@@ -164,36 +165,46 @@ class SqliteTable:
         return level
 
     def _run(
-        self,
-        operation: str,
-        work: Callable[[Connection], T],
-        missing: Callable[[], T] | None,
+        self, operation: str, work: Work[T], missing: Callable[[], T] | None, writes: bool
     ) -> T:
         pool = self.shared()
         level = self.level(pool)
         if level is None:
-            return self._persist(operation, pool, work, missing, keep=False)
+
+            def attempt(session: Session) -> T:
+                if writes:
+                    self._count_write(pool, session.connection)
+                return work(session.connection)
+
+            return self._persist(operation, pool, attempt, missing)
         try:
-            connection = level.within()
-            try:
-                return work(connection)
-            except sqlite3.OperationalError as exc:
-                if not self._is_absent(exc):
-                    raise
-                if missing is not None:
-                    return missing()
-                connection.execute(self.sql.create)
-                return work(connection)
+            return self._run_within(level, work, missing, writes)
         except (sqlite3.Error, OverflowError) as exc:
             raise self.failure(operation, exc) from exc
+
+    def _run_within(
+        self, level: Level, work: Work[T], missing: Callable[[], T] | None, writes: bool
+    ) -> T:
+        connection = level.within()
+        if writes and self.durable and not (level.session and level.session.durable):
+            raise sqlite3.OperationalError(WEAKER)
+        try:
+            return work(connection)
+        except sqlite3.OperationalError as exc:
+            if not self._is_absent(exc):
+                raise
+        if missing is not None:
+            return missing()
+        connection.execute(self.sql.create)
+        return work(connection)
 
     def _persist(
         self,
         operation: str,
         pool: SqlitePool,
-        work: Callable[[Connection], T],
+        work: Callable[[Session], T],
         missing: Callable[[], T] | None,
-        keep: bool,
+        keep: bool = False,
     ) -> T:
         """Try until it succeeds or fails for good.
 
@@ -202,53 +213,46 @@ class SqliteTable:
             pool: where to borrow a connection.
             work: does it.
             missing: what to return if there is no table; None: make one.
-            keep: leave the connection to the work.
+            keep: leave the connection to what the work returns.
         """
         deadline = time.monotonic() + self._timeout
         while True:
-            connection = self._borrow(operation, pool, missing is None)
-            if connection is None:
+            session = self._borrow(operation, pool, write=missing is None)
+            if session is None:
                 assert missing is not None
                 return missing()
-            kept = False
+            give_back: Callable[[SqlitePool, Session], None] = _return
             try:
-                if missing is None and not keep:
-                    self._count_write(pool, connection)
-                result = work(connection)
-                kept = keep
+                result = work(session)
+                if keep:
+                    give_back = _leave
                 return result
-            except (sqlite3.Error, OverflowError) as exc:
+            except (sqlite3.Error, OverflowError, _MovedError) as exc:
+                if isinstance(exc, _MovedError) or (self._is_absent(exc) and pool.moved()):
+                    continue
                 if self._is_absent(exc):
-                    if pool.moved():
-                        continue
                     if missing is not None:
                         return missing()
-                    self._make(operation, connection)
+                    self._make(operation, session.connection)
                 elif not _is_busy(exc) or time.monotonic() > deadline:
+                    give_back = SqlitePool.discard  # the next one may find things put right
                     raise self.failure(operation, exc) from exc
             finally:
-                if not kept:
-                    self._return(pool, connection)
+                give_back(pool, session)
 
-    def _borrow(self, operation: str, pool: SqlitePool, write: bool) -> Connection | None:
+    def _borrow(self, operation: str, pool: SqlitePool, write: bool) -> Session | None:
         try:
             return pool.lend(write, self.durable, self._timeout)
         except (UnopenableError, sqlite3.Error, OSError) as exc:
             raise self.failure(f"{operation} (open)", exc) from exc
 
-    def _return(self, pool: SqlitePool, connection: Connection) -> None:
-        if connection.in_transaction:  # it was interrupted: closing takes back what it did
-            pool.discard(connection)
-        else:
-            pool.take_back(connection)
-
-    def _make(self, operation: str, connection: Connection) -> None:
+    def _make(self, operation: str, connection: sqlite3.Connection) -> None:
         try:
             connection.execute(self.sql.create)
         except sqlite3.Error as exc:
             raise self.failure(operation, exc) from exc
 
-    def _count_write(self, pool: SqlitePool, connection: Connection) -> None:
+    def _count_write(self, pool: SqlitePool, connection: sqlite3.Connection) -> None:
         self.until_check -= 1
         if self.until_check < 0:
             self.until_check = CHECK_EVERY
@@ -258,7 +262,30 @@ class SqliteTable:
         return str(exc) == f"no such table: {self.name}"
 
 
-def _drop_all(connection: Connection) -> None:
+class _MovedError(Exception):
+    """The file was removed, so that what is written into it would be lost."""
+
+
+def _return(pool: SqlitePool, session: Session) -> None:
+    if session.connection.in_transaction:  # it was interrupted
+        pool.discard(session)
+    else:
+        pool.take_back(session)
+
+
+def _leave(pool: SqlitePool, session: Session) -> None:
+    """Leave the connection to the transaction that was begun in it."""
+
+
+def _begin(pool: SqlitePool, session: Session) -> Level:
+    level = Level(session, None)
+    level.begin()
+    if pool.moved():  # whoever removes it holds the lock that we hold now
+        raise _MovedError
+    return level
+
+
+def _drop_all(connection: sqlite3.Connection) -> None:
     """Begin a transaction in which there are no tables any more."""
     connection.execute("BEGIN IMMEDIATE")
     for (name,) in connection.execute(TABLES).fetchall():

@@ -12,20 +12,23 @@ from .connections import acquire, release
 from .sqlite_pool import SqlitePool
 
 if TYPE_CHECKING:
-    from .sqlite_pool import Connection
+    from .sqlite_pool import Session
     from .sqlite_table import SqliteTable
+
+
+FAILED = "the transaction has failed: leave its block"
 
 
 class Level:
     """A transaction that a thread is in, or a block nested in one.
 
     Args:
-        connection: in the transaction, for this thread alone.
+        session: its connection is in the transaction, for this thread alone.
         outer: the transaction around it.
     """
 
-    def __init__(self, connection: Connection, outer: Level | None) -> None:
-        self.connection: Connection | None = connection
+    def __init__(self, session: Session, outer: Level | None) -> None:
+        self.session: Session | None = session
         self.outer = outer
         self.depth: int = 0 if outer is None else outer.depth + 1
 
@@ -34,22 +37,21 @@ class Level:
         sql = f"SAVEPOINT block{self.depth}" if self.depth else "BEGIN IMMEDIATE"
         self.running().execute(sql)
 
-    def running(self) -> Connection:
-        """Return the connection.
+    def running(self) -> sqlite3.Connection:
+        """Return the connection, which the parent of a forked process has, but not the child."""
+        if self.session is None:
+            raise sqlite3.OperationalError(FAILED)
+        return self.session.connection
+
+    def within(self) -> sqlite3.Connection:
+        """Return the connection, which must be in the transaction.
 
         Raises:
-            sqlite3.OperationalError: SQLite has taken the transaction back: a full disk, say.
+            sqlite3.OperationalError: SQLite has taken it back: the disk is full, say.
         """
-        connection = self.connection
-        if connection is None or (self.depth and not connection.in_transaction):
-            raise sqlite3.OperationalError("the transaction has failed: leave its block")
-        return connection
-
-    def within(self) -> Connection:
-        """Return the connection, which must be in the transaction."""
         connection = self.running()
         if not connection.in_transaction:
-            raise sqlite3.OperationalError("the transaction has failed: leave its block")
+            raise sqlite3.OperationalError(FAILED)
         return connection
 
     def commit(self) -> None:
@@ -58,9 +60,9 @@ class Level:
 
     def roll_back(self) -> None:
         """Take the writes back, unless SQLite has done so."""
-        connection = self.connection
-        if connection is None or not connection.in_transaction:
+        if self.session is None or not self.session.connection.in_transaction:
             return
+        connection = self.session.connection
         if self.depth:
             connection.execute(f"ROLLBACK TO block{self.depth}")
             connection.execute(f"RELEASE block{self.depth}")
@@ -120,16 +122,16 @@ class Block:
             release(pool, self)
 
     def _finish(self, pool: SqlitePool, level: Level) -> None:
-        connection, level.connection = level.connection, None
-        if level.outer is None and connection is not None:
-            pool.take_back(connection)
+        session, level.session = level.session, None
+        if level.outer is None and session is not None:
+            pool.take_back(session)
 
     def _give_up(self, pool: SqlitePool, level: Level) -> None:
         """Take the writes back, and the connection if that works."""
         try:
             level.roll_back()
         except sqlite3.Error:
-            if level.connection is not None:
-                pool.discard(level.connection)  # closing takes back whatever is left
+            if level.session is not None:
+                pool.discard(level.session)
         else:
             self._finish(pool, level)

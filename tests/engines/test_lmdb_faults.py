@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +13,13 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from faults import Interruption, remount, small_disk, take_all_descriptors
+from faults import (
+    Interruption,
+    interrupt_again_and_again,
+    remount,
+    small_disk,
+    take_all_descriptors,
+)
 
 from hashstash.engines import (
     ETAG,
@@ -258,10 +262,26 @@ def test_the_file_is_removed_by_another_process(tmp_path: Path) -> None:
     Child(METHODS[0], at(tmp_path).destroy).result()
     engine.put(b"key", b"newer")
     assert Child(METHODS[0], at(tmp_path).get, b"key").result() == b"newer"
+    Child(METHODS[0], replace_store, engine.place).result()
+    assert engine.get(b"key") == b"replaced"
+    Child(METHODS[0], replace_store, engine.place).result()
+    assert engine.delete(b"key")
+    Child(METHODS[0], replace_store, engine.place).result()
+    assert list(engine.items()) == [(b"key", b"replaced")]
+    Child(METHODS[0], replace_store, engine.place).result()
     with engine.transaction():
+        assert engine.get(b"key") == b"replaced"
         engine.put(b"key", b"newest")
+    assert Child(METHODS[0], at(tmp_path).get, b"key").result() == b"newest"
     assert engine.sibling("versions").get(b"key") is None
     engine.destroy()
+
+
+def replace_store(place: Place) -> None:
+    engine = LmdbEngine(place)
+    engine.destroy()
+    engine.put(b"key", b"replaced")
+    engine.close()
 
 
 def test_the_folder_is_removed_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,57 +380,9 @@ def test_interrupted_anywhere(tmp_path: Path, change: str) -> None:
     engine.destroy()
 
 
-INTERRUPTED = """
-import os, signal, sys, threading, time
-from pathlib import Path
-from hashstash.engines import ENGINES, Place
-engine = ENGINES.load(sys.argv[1])(Place(sys.argv[2], "stash"))
-engine.put(b"warm", b"up")
-interrupts = 0
-stop = time.monotonic() + 2
-def annoy():
-    while time.monotonic() < stop:
-        time.sleep(0.002)
-        os.kill(os.getpid(), signal.SIGINT)
-thread = threading.Thread(target=annoy, daemon=True)
-number = 0
-def work():
-    global number
-    while time.monotonic() < stop + 0.1:
-        number += 1
-        engine.put(b"key", b"%d" % number)
-        with engine.transaction():
-            engine.put(b"one", b"%d" % number)
-            engine.put(b"two", b"%d" % number)
-        engine.put_many([(b"one", b"%d" % number), (b"two", b"%d" % number)])
-        engine.compare_and_set(b"new %d" % number, None, b"row")
-        engine.delete(b"new %d" % number)
-thread.start()
-while time.monotonic() < stop + 0.1:
-    try:
-        work()
-    except KeyboardInterrupt:
-        interrupts += 1
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-thread.join()
-assert interrupts > 100, interrupts
-assert engine.get(b"one") == engine.get(b"two")
-done = []
-def write():
-    engine.put(b"key", b"done")
-    done.append(True)
-other = threading.Thread(target=write, daemon=True)
-other.start()
-other.join(30)
-assert done, "a lock was left behind"
-engine.close()
-"""
-
-
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")
 def test_ctrl_c_again_and_again(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, "lmdb", str(tmp_path / "stash")]
-    subprocess.run(command, check=True, timeout=120)
+    interrupt_again_and_again("lmdb", tmp_path / "stash")
     engine = at(tmp_path)
     engine.put(b"key", b"row")
     assert engine.get(b"one") == engine.get(b"two")
