@@ -336,7 +336,7 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
                     rows.delete_many({"_id": {"$in": [document["_id"] for document in page]}})
                 self._discard(rows, *page)
             with answered():
-                rows.delete_many({})
+                rows.delete_many(OURS)
 
     def size_bytes(self) -> int:
         """Return about how many bytes the rows take, as the server says."""

@@ -135,15 +135,28 @@ class Target(Generic[C]):
     holds the target any more.
     """
 
-    __slots__ = ("__weakref__", "client", "inherited")
+    __slots__ = ("__weakref__", "_closed", "client", "inherited")
 
     def __init__(self, client: C, disconnect: Callable[[C], object]) -> None:
         self.client = client
         self.inherited = False
-        weakref.finalize(self, _close_own, client, disconnect, os.getpid())
+        self._closed: list[bool] = []
+        weakref.finalize(self, _close_own, client, disconnect, os.getpid(), self._closed)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the client is this process's own, and open.
+
+        At the end of the process it is closed while stashes still refer to it, of which a
+        temporary one is yet to be removed.
+        """
+        return not self.inherited and not self._closed
 
 
-def _close_own(client: C, disconnect: Callable[[C], object], owner: int) -> None:
+def _close_own(
+    client: C, disconnect: Callable[[C], object], owner: int, closed: list[bool]
+) -> None:
+    closed.append(True)
     if os.getpid() == owner:
         disconnect(client)
     else:
@@ -240,7 +253,7 @@ class RemoteEngine(Engine, Generic[C]):
     def _held(self) -> Target[C]:
         """Return the target to use, to be kept in a local variable meanwhile."""
         target = self._target
-        if target is None or target.inherited:
+        if target is None or not target.usable:
             target = self._target = self._shared()
         return target
 
@@ -248,10 +261,12 @@ class RemoteEngine(Engine, Generic[C]):
         key = self.same_client()
         with _lock:
             target = _targets.get(key)
-        if target is None:
+        if target is None or not target.usable:
             made = Target(self.connect(), self.disconnect)  # may take a while: no lock is held
             with _lock:
-                target = _targets.setdefault(key, made)
+                target = _targets.get(key)
+                if target is None or not target.usable:
+                    target = _targets[key] = made
         return target
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import pymongo
 import pytest
 from bson import Binary, ObjectId
 from pymongo.monitoring import CommandListener, CommandStartedEvent
+from servers.leaving import leave
 from servers.names import HOSTILE_NAMES
 
 from hashstash import HashStash
@@ -129,6 +130,8 @@ def test_planted_documents(engine: MongoEngine, raw: Any) -> None:
     assert list(engine.keys()) == [b"ours"]
     assert [key for key, _ in engine.items()] == [b"ours"]
     assert engine.count() == 1
+    engine.clear()
+    assert rows.count_documents({}) == 5
     planted: list[dict[str, Any]] = [
         {},
         {"r": "text", "e": 5},
@@ -360,6 +363,11 @@ def test_versions(mongo_url: str, place: Place) -> None:
         assert versioned.get_all("k") == [0, 1, 2, 3]
         del versioned["k"]
         assert versioned.get_all("k") is None
+
+
+def test_a_temporary_stash_goes_with_its_process(mongo_url: str, raw: Any) -> None:
+    name = leave("mongo", mongo_url)
+    assert not any(name in collection for collection in raw.list_collection_names())
 
 
 def test_a_pickle_has_no_password(mongo_url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from servers.leaving import leave
 from servers.names import HOSTILE_NAMES
 from servers.s3 import S3Server
 
@@ -17,7 +18,7 @@ from hashstash.engines import ETAG, Engine, Place, s3, s3_link, s3_objects
 from hashstash.engines.s3 import S3Engine
 from hashstash.engines.s3_address import Address, Names
 from hashstash.engines.s3_objects import pack, unpack
-from hashstash.errors import ConfigurationError, EngineError, SerializationError
+from hashstash.errors import ConfigurationError, CorruptRowError, EngineError, SerializationError
 from hashstash.testing.engine import EngineContract, EngineSpec
 from hashstash.testing.samples import hostile_keys, keys_of_every_length, make_row
 
@@ -360,3 +361,21 @@ def test_versions(s3_url: str, place: Place) -> None:
         assert versioned.get_all("k") == [0, 1, 2, 3]
         del versioned["k"]
         assert versioned.get_all("k") is None
+
+
+def test_a_temporary_stash_goes_with_its_process(s3_url: str, raw: Any) -> None:
+    name = leave("s3", s3_url)
+    assert not list(raw.objects.filter(Prefix=name))
+
+
+def test_planted_rows_are_refused(s3_url: str, place: Place, raw: Any) -> None:
+    stash = HashStash("s3 tests", place.name, engine="s3", url=s3_url)
+    stash["k"] = "mine"
+    (found,) = raw.objects.filter(Prefix=f"s3=20tests/{place.name.replace(' ', '=20')}/@entries/")
+    for row in (b"HS", b"\0", b"cos\nsystem\n(S'true'\ntR.", os.urandom(200)):
+        found.put(Body=row)
+        with pytest.raises(CorruptRowError):
+            stash["k"]
+    found.put(Body=b"")
+    assert "k" not in stash
+    stash.clear()
