@@ -14,7 +14,7 @@ from benchmarks.server_floors import SERVER_FLOORS, VARIABLES, serving
 from benchmarks.timing import medians, table
 from hashstash import HashStash
 
-DEFAULTS = {"redis": (1000, 1000, 7, 100_000), "mongo": (500, 300, 7, 10_000),
+DEFAULTS = {"redis": (1000, 1000, 7, 100_000), "mongo": (500, 300, 7, 5000),
             "s3": (100, 60, 7, 2000)}  # fmt: skip
 """Entries, calls, rounds, and items of one update, where the usual ones would take too long."""
 
@@ -73,7 +73,7 @@ def measure(engine: str, serializers: list[str], entries: int, calls: int, round
     with tempfile.TemporaryDirectory(prefix="hashstash-bench-") as folder:
         contenders: dict[str, Contender] = {}
         if engine in VARIABLES:
-            contenders["floor"] = SERVER_FLOORS[engine](os.path.basename(folder))
+            contenders["floor"] = SERVER_FLOORS[engine](f"{os.path.basename(folder)}-floor")
         elif (raw := floor(engine, f"{folder}/floor")) is not None:
             contenders["floor"] = raw
         for serializer in serializers:

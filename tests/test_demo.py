@@ -211,6 +211,44 @@ def test_what_cannot_run_says_why(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("engine", "url", "start"),
+    [
+        ("redis", "redis://127.0.0.1:1/0", "redis-server --appendonly yes"),
+        ("mongo", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100", "docker run"),
+        ("s3", "", "versitygw --port"),
+    ],
+)
+def test_without_a_server_it_says_how_to_start_one(
+    engine: str,
+    url: str,
+    start: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(f"HASHSTASH_{engine.upper()}_URL", url)
+    assert main(["demo", "--engine", engine]) == demo.CANNOT_RUN
+    said = capsys.readouterr().err
+    assert "The demo cannot run: " in said
+    assert start in said
+    assert f"HASHSTASH_{engine.upper()}_URL=" in said
+
+
+@pytest.mark.parametrize("engine", ["redis", "mongo", "s3"])
+def test_the_demo_on_a_server(
+    engine: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(f"HASHSTASH_{engine.upper()}_URL", request.getfixturevalue(f"{engine}_url"))
+    command = ["demo", "--engine", engine, "--root", str(tmp_path), "--limit", "10"]
+    assert main(command) == 0
+    assert "Proof: the second pass computed 0 results and read 10" in capsys.readouterr().out
+    HashStash(tmp_path, demo.DBNAME, engine)._engine.destroy()
+
+
 def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

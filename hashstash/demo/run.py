@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 
@@ -12,6 +13,7 @@ from hashstash.stash import HashStash
 from .library import library_files, library_root
 from .passes import Pass, go_over, shown
 from .report import findings, hardest_modules, labelled, passes, size
+from .servers import how_to_start
 
 ROOT, DBNAME = "demo", "stdlib_demo"
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 2, 130
@@ -20,7 +22,8 @@ FAILED, CANNOT_RUN, INTERRUPTED = 1, 2, 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options to its parser."""
     parser.add_argument(
-        "--engine", help="where results are kept: pairtree, lmdb, sqlite, memory, ... (pairtree)"
+        "--engine",
+        help="where results are kept: pairtree, lmdb, sqlite, memory, redis, ... (pairtree)",
     )
     parser.add_argument(
         "--root", metavar="DIR", default=ROOT,
@@ -50,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
         return _run(options, root, paths)
     except HashStashError as exc:
         print(f"The demo cannot run: {exc}", file=sys.stderr)
+        advice = how_to_start(options.engine or os.environ.get("HASHSTASH_ENGINE", ""), exc)
+        if advice:
+            print(f"\n{advice}", file=sys.stderr)
         return CANNOT_RUN
     except KeyboardInterrupt:
         print(
