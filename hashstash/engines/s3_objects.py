@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -264,8 +264,9 @@ def whole(answer: Answer, *needed: str) -> Answer:
 
 
 def _server_time(answer: Answer) -> datetime:
-    """Return when the server answered, by its own clock."""
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    """Return when the server answered, by its own clock where it shows that."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
 
 
 def pack(row: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,9 +76,24 @@ def test_one_condition_is_not_enough(meddler: Meddler, engine: S3Engine, ignored
 
 
 def test_a_server_that_says_it_knows_no_conditions(meddler: Meddler, engine: S3Engine) -> None:
-    meddler.refuse = lambda method, path: (501, "NotImplemented") if method == "PUT" else None
+    meddler.refuse = partial(no_puts, (501, "NotImplemented"))
     with pytest.raises(EngineError, match="does not honour"):
         engine.compare_and_set(b"k", None, make_row())
+
+
+def test_deletes_without_conditions(meddler: Meddler, engine: S3Engine) -> None:
+    """A server that knows none, and one that says no to all of them."""
+    row = make_row()
+    for refused in ((501, "NotImplemented"), (412, "PreconditionFailed")):
+        engine.put(b"k", row)
+        meddler.refuse = partial(no_puts, refused)
+        assert engine.delete(b"k") is True
+        assert engine.delete(b"k") is False
+        meddler.refuse = lambda method, path: None
+
+
+def no_puts(refused: tuple[int, str], method: str, path: str) -> tuple[int, str] | None:
+    return refused if method == "PUT" else None
 
 
 def test_conditions_that_are_ignored_on_uploads_in_parts(
@@ -173,9 +189,7 @@ class Trouble:
         return self.status, self.code
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(503, "SlowDown"), (429, "TooManyRequests")]
-)
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (429, "TooManyRequests")])
 def test_a_busy_server_is_asked_again(
     meddler: Meddler, engine: S3Engine, status: int, code: str
 ) -> None:
