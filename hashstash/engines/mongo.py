@@ -111,8 +111,6 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
                 connectTimeoutMS=milliseconds,
                 socketTimeoutMS=milliseconds,
                 waitQueueTimeoutMS=milliseconds,
-                retryReads=True,
-                retryWrites=True,
             )
         except (PyMongoError, ValueError) as exc:
             said = self.url.hide(str(exc))
@@ -330,13 +328,17 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
 
     def clear(self) -> None:
         """Remove this table's rows and nothing else."""
-        with self._rows("clear") as rows:
-            for page in pages(rows.find({"c": {"$exists": True}}, {"c": 1}), PAGE):
+        last = b""
+        while True:
+            with self._rows("clear") as rows:  # a page at a time, as a table may be large
+                wanted = {"_id": {"$gte" if last == b"" else "$gt": last}}
+                page = list(rows.find(wanted, {"c": 1}).sort("_id", 1).limit(PAGE))
                 with answered():
                     rows.delete_many({"_id": {"$in": [document["_id"] for document in page]}})
                 self._discard(rows, *page)
-            with answered():
-                rows.delete_many(OURS)
+            if len(page) < PAGE:
+                return
+            last = page[-1]["_id"]
 
     def size_bytes(self) -> int:
         """Return about how many bytes the rows take, as the server says."""
