@@ -8,6 +8,10 @@ from typing import Any
 
 from .culprit import short
 
+_TABLES = frozenset({"numpy", "pandas"})
+_TOLD_BY_REPR = frozenset(
+    {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"}
+)
 _SCALARS = (str, bytes, int, float, complex, bool, type(None))
 
 
@@ -38,13 +42,13 @@ def unlike(value: object, other: object) -> str | None:
 
 def _same_itself(one: Any, two: Any) -> bool:
     """Tell whether two things of one type are the same but for their parts."""
-    if isinstance(one, float | complex):
+    if isinstance(one, float | complex) or _module(one) in _TOLD_BY_REPR:
         return repr(one) == repr(two)
     if isinstance(one, _SCALARS):
         return bool(one == two)
     if isinstance(one, set | frozenset):
         return len(one) == len(two) and (one == two or not _all_scalars(one))
-    root = type(one).__module__.partition(".")[0]
+    root = _module(one)
     if root == "numpy" and hasattr(one, "dtype"):
         return bool(one.dtype == two.dtype and one.shape == two.shape and _equal_arrays(one, two))
     if root == "pandas" and hasattr(one, "equals"):
@@ -54,14 +58,19 @@ def _same_itself(one: Any, two: Any) -> bool:
 
 def _equal(one: Any, two: Any) -> bool:
     """Compare two things that have no parts, if their type says how."""
-    if isinstance(one, float | complex | set | frozenset) or _is_table(one):
+    if isinstance(one, float | complex | set | frozenset) or _is_whole(one):
         return True  # compared already
     compare: object = type(one).__eq__
     return compare is object.__eq__ or bool(one == two)
 
 
-def _is_table(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] in ("numpy", "pandas")
+def _module(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _is_whole(value: object) -> bool:
+    """Tell whether a thing is compared at once, and not part by part."""
+    return _module(value) in _TABLES or _module(value) in _TOLD_BY_REPR or isinstance(value, type)
 
 
 def _all_scalars(values: Any) -> bool:
@@ -75,7 +84,7 @@ def _equal_arrays(one: Any, two: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if _is_table(value) or isinstance(value, type):
+    if _is_whole(value):
         return
     if isinstance(value, dict):
         for key, part in value.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 import typing
 from types import CellType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .imports import import_node
+from .imports import import_node, is_importable
 from .refusal import Refusal
 from .vocabulary import PARTS, RULES, STEPS, Node, Parts, Rule
 
@@ -24,6 +25,9 @@ def builtin_parts(_: Writer, value: Any) -> Parts | Node:
     if node is not None:
         return node
     owner, name = getattr(value, "__self__", None), value.__name__
+    node = _held(value, owner, name)
+    if node is not None:
+        return node
     if owner is None:
         owner = getattr(value, "__objclass__", None)
     if owner is None or isinstance(owner, ModuleType):
@@ -39,11 +43,24 @@ def _method(_: Writer, value: MethodType) -> Parts | Node:
         return node
     owner, function = value.__self__, value.__func__
     name = getattr(function, "__name__", None)
+    node = _held(value, owner, name)
+    if node is not None:
+        return node
     holder = owner if isinstance(owner, type) else type(owner)
     found = getattr(holder, name, None) if isinstance(name, str) else None
     if found is function or (isinstance(owner, type) and found == value):
         return "!attribute", [owner, name]
     return "!method", [function, owner]
+
+
+def _held(value: object, owner: object, name: object) -> Node | None:
+    """Return the node of a method that a module offers as a function, as ``random`` does."""
+    module = sys.modules.get(type(owner).__module__)
+    if module is None or not isinstance(name, str) or not is_importable(module):
+        return None
+    found = vars(module).get(name)
+    same = type(found) is type(value) and found == value
+    return {"!import": [module.__name__, name]} if same else None
 
 
 def _make_method(children: list[Any]) -> MethodType:

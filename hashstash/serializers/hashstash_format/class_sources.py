@@ -57,7 +57,10 @@ def define(value: type) -> Definition | None:
     gone = _enclosing_locals(value, namespace) - cells.keys()
     if not _early_names(node, futures).isdisjoint(gone | {value.__name__}):
         return None  # it was made of what was around it then
-    maker = class_maker(text, value.__qualname__, tuple(cells), futures)
+    try:
+        maker = class_maker(text, value.__qualname__, tuple(cells), futures)
+    except SyntaxError:  # a name that is not local where nothing is known of it
+        return None
     used = names_used_by(maker, namespace)
     if used.get(value.__name__) is value:
         del used[value.__name__]  # the class statement sets it
@@ -70,16 +73,27 @@ def define(value: type) -> Definition | None:
 
 def assigned_in(text: str) -> frozenset[str]:
     """Return the names that the body of a class assigns."""
-    (table,) = (
-        t
-        for t in symtable.symtable(text, "<class>", "exec").get_children()
-        if t.get_type() == "class"
-    )
-    return frozenset(
-        symbol.get_name()
-        for symbol in table.get_symbols()
-        if symbol.is_assigned() or symbol.is_imported() or symbol.is_annotated()
-    )
+    found: set[str] = set()
+    (cls,) = ast.parse(text).body
+    pending = list(ast.iter_child_nodes(cls))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        else:
+            pending.extend(ast.iter_child_nodes(node))
+    return frozenset(_mangled(name, cls) for name in found)
+
+
+def _mangled(name: str, cls: ast.stmt) -> str:
+    """Return what a private name is called in the class that it is private to."""
+    owner = getattr(cls, "name", "").lstrip("_")
+    private = name.startswith("__") and not name.endswith("__") and owner
+    return f"_{owner}{name}" if private else name
 
 
 def _written_functions(value: type, node: ast.ClassDef) -> Iterator[FunctionType]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import sys
 from functools import lru_cache
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from hashstash.source import remember_source, same_code
 
@@ -23,7 +24,9 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @lru_cache(maxsize=512)
-def function_code(text: str, qualname: str, free: tuple[str, ...], futures: int) -> CodeType:
+def function_code(
+    text: str, qualname: str, free: tuple[str, ...], futures: int, imported: frozenset[str]
+) -> CodeType:
     """Return the code of a function or lambda.
 
     Args:
@@ -31,6 +34,7 @@ def function_code(text: str, qualname: str, free: tuple[str, ...], futures: int)
         qualname: its qualified name.
         free: the names that it closes over.
         futures: compiler flags.
+        imported: the global names that its module imports: their methods are called otherwise.
 
     Raises:
         SyntaxError: the text is not the source of a function for this Python.
@@ -44,7 +48,8 @@ def function_code(text: str, qualname: str, free: tuple[str, ...], futures: int)
     owner = _owner(qualname)
     names = free if owner is None else tuple(name for name in free if name != "__class__")
     body = statement if owner is None else _class(owner, statement)
-    code = _only_code(_compiled(_function(_OUTER, names, [body]), text, futures))
+    imports = [ast.Import([ast.alias(name)]) for name in sorted(imported)]
+    code = _only_code(_compiled([*imports, _function(_OUTER, names, [body])], text, futures))
     if owner is not None:
         code = _only_code(code)
     code = _only_code(code).replace(co_name=name)
@@ -52,15 +57,37 @@ def function_code(text: str, qualname: str, free: tuple[str, ...], futures: int)
     return _requalified(code, prefix + (_ITSELF if name != "<lambda>" else name), qualname)
 
 
-def recompiles(text: str, qualname: str, code: CodeType) -> bool:
-    """Tell whether ``text`` compiles to ``code`` by itself."""
-    try:
-        found = function_code(text, qualname, code.co_freevars, code.co_flags & FUTURES)
-    except (SyntaxError, ValueError, RecursionError, IndexError):
-        return False
-    return same_code(
-        found.replace(co_flags=found.co_flags & ~_NESTED | code.co_flags & _NESTED), code
-    )
+def recompiles(text: str, qualname: str, function: FunctionType) -> bool:
+    """Tell whether ``text`` compiles to the code of ``function`` by itself."""
+    code = function.__code__
+    names = [name for name in attribute_names(code) if name in function.__globals__]
+    elsewhere = {name for name in names if _is_from_elsewhere(function.__globals__, name)}
+    for imported in (frozenset(elsewhere), frozenset(names), frozenset[str]()):
+        try:
+            found = function_code(
+                text, qualname, code.co_freevars, code.co_flags & FUTURES, imported
+            )
+        except (SyntaxError, ValueError, RecursionError, IndexError):
+            return False
+        flags = (found.co_flags & ~_NESTED) | (code.co_flags & _NESTED)
+        if same_code(found.replace(co_flags=flags), code):
+            return True
+    return False
+
+
+def _is_from_elsewhere(namespace: dict[str, Any], name: str) -> bool:
+    value = namespace[name]
+    home = getattr(value, "__module__", None)
+    return isinstance(value, ModuleType) or home != namespace.get("__name__")
+
+
+def attribute_names(code: CodeType) -> set[str]:
+    """Return the names of globals and attributes in code and the code within it."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= attribute_names(constant)
+    return found
 
 
 @lru_cache(maxsize=512)
@@ -90,7 +117,7 @@ def class_maker(text: str, qualname: str, free: tuple[str, ...], futures: int) -
         statement, prefix = _class(around, node), f"{prefix}{around}."
         found = ast.Attribute(ast.Name(around, ast.Load()), itself, ast.Load())
     inner = _function(_INNER, (), [*first, statement, ast.Return(found)])
-    code = _only_code(_only_code(_compiled(_function(_OUTER, free, [inner]), text, futures)))
+    code = _only_code(_only_code(_compiled([_function(_OUTER, free, [inner])], text, futures)))
     return _requalified(code, prefix + itself, qualname)
 
 
@@ -144,8 +171,8 @@ def _class(name: str, body: ast.stmt) -> ast.ClassDef:
     return node
 
 
-def _compiled(node: ast.stmt, text: str, futures: int) -> CodeType:
-    module = ast.fix_missing_locations(ast.Module([node], []))
+def _compiled(body: list[ast.stmt], text: str, futures: int) -> CodeType:
+    module = ast.fix_missing_locations(ast.Module(body, []))
     code: CodeType = compile(module, remember_source(text), "exec", futures, dont_inherit=True)
     return code
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from hashstash.serializers.culprit import short
 
 from .hashing import hashing_problem
+from .reader import corrupt
 from .refusal import ATTRIBUTE, Refusal
 from .scalars import encodable
-from .vocabulary import DEFINED, LIST, MAPPING, PARTS, RULES, STEPS, WHOLE, Node, Parts, Rule
+from .vocabulary import DEFINED, LIST, MAPPING, PARTS, RULES, STEPS, WHOLE, Parts, Rule
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -79,12 +80,12 @@ def _make_frozenset(children: list[Any]) -> frozenset[Any]:
 def _check_keys(keys: list[Any]) -> None:
     problem = hashing_problem(keys)
     if problem is not None:
-        raise ValueError(problem)
+        raise corrupt(problem)
 
 
 def _check_count(value: Collection[Any], keys: list[Any]) -> None:
     if len(value) != len(keys):
-        raise ValueError("two keys have become one")
+        raise corrupt("two keys have become one")
 
 
 def _make_proxy(children: list[Any]) -> object:
@@ -155,24 +156,20 @@ def _frozenset(_: Writer, value: frozenset[Any]) -> Parts:
     return "!frozenset", value
 
 
-def _mapping(tag: str) -> Callable[[Writer, Any], Parts | Node]:
-    def parts(writer: Writer, value: Any) -> Parts | Node:
+def _mapping(tag: str) -> Callable[[Writer, Any], Parts]:
+    def parts(_: Writer, value: Any) -> Parts:
         if vars(value):
-            return _with_attributes(writer, value)
+            return "!reduce", [type(value), (), vars(value), None, _pairs(value)]
         return tag, _pairs(value)
 
     return parts
 
 
-def _chain(writer: Writer, value: ChainMap[Any, Any]) -> Parts | Node:
-    return ("!ChainMap", value.maps) if len(vars(value)) == 1 else _with_attributes(writer, value)
-
-
-def _with_attributes(writer: Writer, value: object) -> Parts | Node:
-    """Return the parts of a container that somebody has given attributes."""
-    from .objects import reduced
-
-    return reduced(writer, value)
+def _chain(_: Writer, value: ChainMap[Any, Any]) -> Parts:
+    if len(vars(value)) == 1:
+        return "!ChainMap", value.maps
+    attributes = {name: part for name, part in vars(value).items() if name != "maps"}
+    return "!reduce", [ChainMap, tuple(value.maps), attributes]
 
 
 PARTS[list] = _list

@@ -71,7 +71,7 @@ def text_of(function: FunctionType) -> str | None:
         return known
     text = source_of(function)
     qualname = getattr(code, "co_qualname", function.__qualname__)
-    return text if text is not None and recompiles(text, qualname, code) else None
+    return text if text is not None and recompiles(text, qualname, function) else None
 
 
 def _annotations(function: FunctionType) -> dict[str, Any] | None:
@@ -109,7 +109,7 @@ def _begin_function(first: list[Any]) -> FunctionType:
     code = (
         _unmarshalled(blob, python, qualname)
         if text is None
-        else function_code(text, compiled_as, names, futures)
+        else function_code(text, compiled_as, names, futures, frozenset())
     )
     by_name = dict(zip(names, cells, strict=True))
     closure = tuple(by_name[name] for name in code.co_freevars)

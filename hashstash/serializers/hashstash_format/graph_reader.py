@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+from hashstash.errors import CorruptRowError
+
 from .reader import Reader, corrupt
 from .vocabulary import REF, Node, Rule
 
@@ -113,6 +115,8 @@ class GraphReader(Reader):
                 return
             try:
                 fill(value, children)
+            except CorruptRowError:
+                raise
             except Exception:  # noqa: BLE001 - it is tried again when all is complete
                 self._late.append(lambda: fill(value, children))
         else:

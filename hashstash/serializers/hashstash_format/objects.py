@@ -10,7 +10,13 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from . import callables, classes, functions, imports  # noqa: F401 - they fill the vocabulary
+from . import (  # noqa: F401 - they fill the vocabulary
+    callables,
+    classes,
+    dynamic_classes,
+    functions,
+    imports,
+)
 from .exceptions import exception_parts
 from .imports import constant_node, named_node
 from .refusal import ATTRIBUTE, Refusal

@@ -79,6 +79,12 @@ def _make_multi(children: list[Any]) -> Any:
     names, levels, codes = parts[:count], parts[count : 2 * count], parts[2 * count :]
     if not all(isinstance(level, pd.Index) for level in levels) or len(codes) != count:
         raise TypeError("levels of something else than indices")
+    for level, numbers in zip(levels, codes, strict=True):
+        # pandas makes small numbers of them before it looks whether they are in the range.
+        if not isinstance(numbers, np.ndarray) or numbers.dtype.kind != "i":
+            raise TypeError("codes of something else than integers")
+        if numbers.size and not -1 <= numbers.min() <= numbers.max() < len(level):
+            raise ValueError("codes beyond their level")
     return pd.MultiIndex(levels, codes, sortorder=order, names=names)
 
 

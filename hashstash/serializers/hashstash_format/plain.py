@@ -26,7 +26,8 @@ PACK_FROM = 256
 
 _MAX_LEVELS = 100
 
-_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+SMALLEST, LARGEST = -(1 << 63), (1 << 64) - 1
+"""The integers that JSON text may have: orjson writes and reads no others."""
 
 
 def plain_text(value: object) -> bytes | None:
@@ -106,9 +107,9 @@ def all_finite(values: Iterable[object]) -> bool:
 
 
 def all_small(values: Iterable[object]) -> bool:
-    """Tell whether all integers among ``values`` have 64 bits."""
+    """Tell whether all integers among ``values`` fit in 64 bits."""
     integers = [value for value in values if type(value) is int]
-    return not integers or (min(integers) >= _SMALLEST and max(integers) <= _LARGEST)
+    return not integers or (min(integers) >= SMALLEST and max(integers) <= LARGEST)
 
 
 def keys_of(levels: Iterable[Iterable[object]]) -> set[object]:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from .plain import LARGEST, SMALLEST
 from .refusal import Refusal
 from .vocabulary import ATOMS, PARTS, RULES, STEPS, Node, Parts, Rule
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from .reader import Reader
     from .writer import Writer
 
-_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
 _CONSTANTS = {"Ellipsis": Ellipsis, "NotImplemented": NotImplemented}
 _SPECIAL = frozenset({"nan", "inf", "-inf"})
 _NAN = struct.pack("<d", math.nan)
@@ -24,7 +24,7 @@ _REGEX_FLAGS = 0x17E  # all but DEBUG, which prints when it is compiled
 
 def int_node(value: int) -> Node:
     """Return the node of an integer of any size."""
-    return value if _SMALLEST <= value <= _LARGEST else {"!int": f"{value:x}"}
+    return value if SMALLEST <= value <= LARGEST else {"!int": f"{value:x}"}
 
 
 def float_node(value: float) -> Node:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashstash.origin import globals_used, main_identity
 
+from .compiled import attribute_names
 from .imports import is_importable
 from .plain import SCALARS
 from .vocabulary import PARTS, RULES, Node, Parts, Rule
@@ -98,7 +99,7 @@ def submodules(values: dict[str, Any], code: CodeType) -> str:
 
     ``import xml`` alone does not bring ``xml.dom``; whoever uses that has imported it elsewhere.
     """
-    attributes = sorted(_attributes(code))
+    attributes = sorted(attribute_names(code))
     found: dict[str, None] = {}
     pending = [v.__name__ for v in values.values() if isinstance(v, ModuleType)]
     while pending:
@@ -110,14 +111,6 @@ def submodules(values: dict[str, Any], code: CodeType) -> str:
                 found[name] = None
                 pending.append(name)
     return " ".join(found)
-
-
-def _attributes(code: CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _attributes(constant)
-    return found
 
 
 def names_used(function: FunctionType) -> dict[str, Any]:

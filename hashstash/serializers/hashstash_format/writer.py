@@ -22,6 +22,7 @@ from .vocabulary import (
     WHOLE,
     Node,
     Parts,
+    load_for_tag,
     load_for_type,
 )
 
@@ -29,6 +30,7 @@ Buffer = bytes | memoryview
 
 _MAX_DEPTH = 100
 _WHOLE_FROM = 16
+_JSON = frozenset({LIST, MAPPING})
 _TEXTS = frozenset({str})
 _NUMBERS = ({int}, {float})
 
@@ -81,9 +83,11 @@ class Writer:
             take_apart = self._takers[kind] = _find(kind)
         found: Any = take_apart(self, value)
         tag: str = found[0] if type(found) is tuple else next(iter(found))
-        rule = RULES.get(tag)
-        if rule is not None and rule.code:
-            self.code = True
+        if tag not in _JSON:
+            rule = RULES.get(tag) or load_for_tag(tag)
+            assert rule is not None, tag
+            if rule.code:
+                self.code = True
         return found
 
     def flat(self, children: Collection[object], *, pack: bool = True) -> Node | None:
