@@ -167,13 +167,14 @@ class Codec:
                 return self._decode_whole(row, key, canonical)
             # the most common rows, taken apart without the generality of ``parse``
             end = _START + row[32]
+            start = end + MAC_BYTES if flags else end
+            if start > len(row):
+                return self._decode_whole(row, key, canonical)  # which says what is wrong
             chain, loads = _reader(row[_START:end])
-            payload: Buffer
-            if flags:
-                mac, payload = row[end : end + MAC_BYTES], row[end + MAC_BYTES :]
-                trusted = self._trusts(mac, row[:4] + row[8:end], payload, key)
-            else:
-                payload, trusted = row[end:], False
+            payload: Buffer = row[start:]
+            trusted = bool(flags) and self._trusts(
+                row[end:start], row[:4] + row[8:end], payload, key
+            )
             if chain is not None:
                 payload = chain.decode(payload, self._max_bytes)
             return loads(payload, trusted=trusted)
