@@ -92,7 +92,7 @@ class StashMapping(MutableMapping[Any, Any]):
         writer = self._writer or self._open_writer()
         new: bytes | None = None
         while True:
-            row = self._get(stored)
+            row = self._engine.latest(stored)
             if row is not None:
                 return self._decode(row, stored, canonical)
             new = new or self._encode(default, stored, canonical, key)
@@ -111,7 +111,7 @@ class StashMapping(MutableMapping[Any, Any]):
         """
         stored, canonical = self._stored_key(key)
         writer = self._writer or self._open_writer()
-        while (row := self._get(stored)) is not None:
+        while (row := self._engine.latest(stored)) is not None:
             value = self._decode(row, stored, canonical)
             if writer.compare_and_set(stored, row[ETAG], None):
                 return value

@@ -48,7 +48,7 @@ def unreadable_rows(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
     versions = VersionedEngine(engine)
     for stored in engine.keys():
         try:
-            head = engine.get(stored)
+            head = engine.latest(stored)  # not a copy, which may be whole
             if head is None:  # deleted meanwhile
                 continue
             codec.decode_key(stored, head)
@@ -79,7 +79,7 @@ def set_aside(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
             continue
         stored = found.stored_key
         try:
-            row = versions.version(stored, found.version) if found.version else engine.get(stored)
+            row = versions.version(stored, found.version) if found.version else engine.latest(stored)
         except _UNREADABLE:
             continue  # it is no row at all, but what another program has put there: it stays
         if row is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from hashlib import blake2b
 from inspect import Parameter, signature
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -13,7 +14,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from .encoders.chain import EncoderChain, encoder_names
 from .engines import ENGINES, Engine, Place
 from .errors import ConfigurationError, suggestion
-from .locations import check_dbname, resolve_root
+from .expiry import seconds_of
+from .locations import cache_root, check_dbname, resolve_root
 from .serializers import SERIALIZERS
 
 DEFAULT_ROOT = "default_stash"
@@ -34,6 +36,53 @@ _IGNORED = frozenset({"is_function_stash", "is_tmp", "filename"})
 """What ``to_dict`` says beyond what a stash is made from."""
 
 
+NEAR_MODES = ("validated", "immutable")
+NEAR_BYTES = 1 << 30
+NEAR_OPTIONS = ("near", "near_mode", "max_age", "near_max_bytes")
+
+
+@dataclass(frozen=True)
+class NearSettings:
+    """The near side of a stash.
+
+    Attributes:
+        side: an engine, whose folder each process derives from its own cache folder; or the
+            settings of a stash, below which the copies are kept.
+        mode: ``validated`` or ``immutable``.
+        max_age: seconds for which a copy is used without asking.
+        max_bytes: how many bytes of copies are kept.
+    """
+
+    side: str | Settings
+    mode: str = "validated"
+    max_age: float | None = None
+    max_bytes: int = NEAR_BYTES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options of ``HashStash`` that say the same."""
+        side = self.side if isinstance(self.side, str) else self.side.to_dict()
+        return dict(zip(NEAR_OPTIONS, (side, self.mode, self.max_age, self.max_bytes), strict=True))
+
+    def before(self, far: Engine) -> Engine:
+        """Return ``far`` with the near side in front of it."""
+        from .near import NearEngine
+
+        folder = "" if far.remote else far.place.folder
+        identity = f"{far.name}\0{far.location}\0{folder}".encode("utf-8", "surrogatepass")
+        name = blake2b(identity, digest_size=16).hexdigest()
+        if isinstance(self.side, str):
+            kind = ENGINES.load(self.side)
+            place = Place(os.path.join(cache_root(), ".near", name, self.side), f"near/{name}")
+            near = kind(place, **kind.complete({}))
+        else:
+            side = replace(self.side, dbname=f"{self.side.dbname}/near/{name}")
+            near = side.make_engine()
+        return NearEngine(
+            far, near, immutable=self.mode == "immutable", max_age=self.max_age,
+            max_bytes=self.max_bytes,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Settings:
     """The names and options that a stash is composed from; all that it pickles as.
@@ -51,6 +100,7 @@ class Settings:
         namespace: what signatures name the stash by.
         max_value_bytes: the most bytes an encoded value may unfold to.
         options: the engine's own options.
+        near: the near side, if there is one.
     """
 
     root_dir: str
@@ -65,6 +115,7 @@ class Settings:
     namespace: str
     max_value_bytes: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    near: NearSettings | None = None
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -80,8 +131,12 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a flat dict."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
-        return {**plain, **self.options}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NESTED}
+        near = {} if self.near is None else self.near.to_dict()
+        return {**plain, **self.options, **near}
+
+
+_NESTED = frozenset({"options", "near"})
 
 
 def resolve(given: dict[str, Any]) -> Settings:
@@ -116,6 +171,7 @@ def resolve(given: dict[str, Any]) -> Settings:
         durability=_name(take, "durability", "process"),
         namespace=take.pop("namespace", f"{os.path.basename(root)}/{dbname}"),
         max_value_bytes=take.pop("max_value_bytes", MAX_VALUE_BYTES),
+        near=_near(take),
         options=kind.complete(take),
     )
     _check(settings, kind)
@@ -152,18 +208,53 @@ def _check(settings: Settings, kind: type[Engine]) -> None:
             f"The {settings.engine!r} engine cannot give durability={settings.durability!r}; "
             f"it gives: {', '.join(sorted(kind.durabilities))}."
         )
+    if settings.append_mode and settings.near is not None and settings.near.mode == "immutable":
+        raise ConfigurationError(
+            "append_mode=True gives a key a new latest version, which near_mode='immutable' would "
+            "not see: use near_mode='validated', or max_age=."
+        )
     if not isinstance(settings.max_value_bytes, int) or settings.max_value_bytes < 1:
         raise ConfigurationError(
             f"max_value_bytes is a number of bytes, not {settings.max_value_bytes!r}"
         )
 
 
-_NAMES = frozenset({f.name for f in fields(Settings)} - {"options"} | {"clear", "signing_keys"})
+_NAMES = frozenset(
+    {f.name for f in fields(Settings)} - _NESTED | {"clear", "signing_keys", *NEAR_OPTIONS}
+)
 
 
 def drop_derived(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``to_dict()``'s result without what is not an argument."""
     return {name: value for name, value in settings.items() if name not in _IGNORED}
+
+
+def _near(take: dict[str, Any]) -> NearSettings | None:
+    """Return the near side that ``take`` describes, whose options are taken out of it."""
+    side, mode, max_age, max_bytes = (take.pop(option, None) for option in NEAR_OPTIONS)
+    if side is None:
+        for option, value in zip(NEAR_OPTIONS[1:], (mode, max_age, max_bytes), strict=True):
+            if value is not None:
+                raise ConfigurationError(f"{option}={value!r} needs a near side: near='lmdb'")
+        return None
+    if isinstance(side, str):
+        ENGINES.load(side)  # an unknown name or a missing package shows now
+    elif isinstance(side, Mapping):
+        side = resolve(drop_derived(side))
+    else:
+        side = getattr(side, "_settings", side)  # of a stash
+        if not isinstance(side, Settings):
+            raise TypeError(f"near is an engine's name or a stash, not {type(side).__name__}")
+    mode = mode or NEAR_MODES[0]
+    if mode not in NEAR_MODES:
+        hint = suggestion(str(mode), NEAR_MODES)
+        raise ConfigurationError(f"near_mode is validated or immutable, not {mode!r}.{hint}")
+    if mode == "immutable" and max_age is not None:
+        raise ConfigurationError("near_mode='immutable' never asks, so that max_age has no meaning")
+    max_bytes = NEAR_BYTES if max_bytes is None else max_bytes
+    if not isinstance(max_bytes, int) or max_bytes < 1:
+        raise ConfigurationError(f"near_max_bytes is a number of bytes, not {max_bytes!r}")
+    return NearSettings(side, mode, seconds_of(max_age, "max_age"), max_bytes)
 
 
 @lru_cache(maxsize=64)

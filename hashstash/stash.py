@@ -15,10 +15,12 @@ from .codec import Codec, key_needs_row
 from .locations import shorten_home
 from .mapping import StashMapping
 from .repair import UnreadableRow, set_aside, unreadable_rows
-from .settings import FILENAME, Settings, check_signing_keys, drop_derived, resolve
+from .settings import FILENAME, NEAR_OPTIONS, Settings, check_signing_keys, drop_derived, resolve
 from .signing import Keyring
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from typing_extensions import Self
 
     from .engines import Engine
@@ -72,6 +74,12 @@ class HashStash(StashMapping):
         namespace: what signatures name the stash by. Default: last part of the root and
             dbname, so that a stash may be moved to another folder or machine.
         max_value_bytes: the most bytes an encoded value may unfold to. Default: 1 GiB.
+        near: the engine (below the user's cache folder), or the stash, that keeps copies of
+            what is read, so that it is not transferred again.
+        near_mode: ``validated`` (the far side is asked whether it has changed; default) or
+            ``immutable`` (it is not asked: entries are never replaced).
+        max_age: seconds for which a copy is used without asking.
+        near_max_bytes: how many bytes of copies are kept. Default: 1 GiB.
         **options: the engine's own options.
 
     Raises:
@@ -106,6 +114,10 @@ class HashStash(StashMapping):
         durability: str | None = None,
         namespace: str | None = None,
         max_value_bytes: int | None = None,
+        near: str | HashStash | None = None,
+        near_mode: str | None = None,
+        max_age: float | timedelta | None = None,
+        near_max_bytes: int | None = None,
         **options: Any,
     ) -> None:
         settings = resolve(
@@ -113,7 +125,9 @@ class HashStash(StashMapping):
                 "root_dir": root_dir, "dbname": dbname, "engine": engine,
                 "serializer": serializer, "compress": compress, "b64": b64,
                 "append_mode": append_mode, "safe": safe, "durability": durability,
-                "namespace": namespace, "max_value_bytes": max_value_bytes, **options,
+                "namespace": namespace, "max_value_bytes": max_value_bytes, "near": near,
+                "near_mode": near_mode, "max_age": max_age, "near_max_bytes": near_max_bytes,
+                **options,
             }
         )  # fmt: skip
         keys = check_signing_keys(signing_keys)
@@ -130,6 +144,8 @@ class HashStash(StashMapping):
         engine = engine.under_stash(
             codec.encode, safe=settings.safe, max_value_bytes=settings.max_value_bytes
         )
+        if settings.near is not None:
+            engine = settings.near.before(engine)
         super().__init__(engine, codec, append_mode=settings.append_mode)
         self._settings = settings
         self._keyring = keyring
@@ -179,7 +195,8 @@ class HashStash(StashMapping):
         settings = drop_derived(self.to_dict())
         if changes.get("engine", self._settings.engine) != self._settings.engine:
             settings = {k: v for k, v in settings.items() if k not in self._settings.options}
-            settings.pop("safe"), settings.pop("durability")
+            for name in ("safe", "durability", *NEAR_OPTIONS):
+                settings.pop(name, None)
         settings = {k: v for k, v in settings.items() if k not in self._engine.borrowed}
         del settings["namespace"]
         settings["signing_keys"] = self._keyring.given
@@ -205,6 +222,16 @@ class HashStash(StashMapping):
         made.update(other)
         made.update(self)
         return made
+
+    def warm(self, keys: Iterable[Any] | None = None) -> int:
+        """Copy the items under ``keys``, or all, to the near side; return how many were copied.
+
+        Raises:
+            ConfigurationError: the stash has no near side.
+        """
+        from .near import warm
+
+        return warm(self, keys)
 
     # -- function results -------------------------------------------------------------------
 

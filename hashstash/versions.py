@@ -66,7 +66,7 @@ class VersionedEngine(Engine):
     def put(self, key: bytes, row: bytes) -> None:
         """Add ``row`` as the next version of ``key``."""
         while True:
-            head = self._engine.get(key)
+            head = self._engine.latest(key)
             if self._follow(key, head, row):
                 return
 
@@ -79,7 +79,7 @@ class VersionedEngine(Engine):
     def delete(self, key: bytes) -> bool:
         """Remove ``key`` with its whole history."""
         while True:
-            head = self._engine.get(key)
+            head = self._engine.latest(key)
             if head is None:
                 return False
             if self._remove(key, head):
@@ -87,7 +87,7 @@ class VersionedEngine(Engine):
 
     def compare_and_set(self, key: bytes, etag: bytes | None, row: bytes | None) -> bool:
         """Add a version, or remove the history, only if the latest is the one that was seen."""
-        head = self._engine.get(key)
+        head = self._engine.latest(key)
         if (None if head is None else head[ETAG]) != etag:
             return False
         if row is not None:
@@ -96,7 +96,7 @@ class VersionedEngine(Engine):
 
     def history(self, key: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield number and row of every version that is kept, oldest first."""
-        head = self._engine.get(key)
+        head = self._engine.latest(key)
         if head is not None:
             yield from self._history_of(key, head)
 
@@ -108,7 +108,7 @@ class VersionedEngine(Engine):
 
     def version(self, key: bytes, number: int) -> bytes | None:
         """Return the row of version ``number``, or None if it is not kept."""
-        head = self._engine.get(key)
+        head = self._engine.latest(key)
         if head is None:
             return None
         latest, history = _placed(head, key)
@@ -140,7 +140,7 @@ class VersionedEngine(Engine):
 
     def drop(self, row: bytes, key: bytes, number: int) -> None:
         """Remove version ``number`` of ``key``, if it still is ``row``."""
-        head = self._engine.get(key)
+        head = self._engine.latest(key)
         if head is not None:
             slot = _slot(_placed(head, key)[1], number)
             self._older.compare_and_set(slot, row[ETAG], None)

@@ -133,6 +133,31 @@ class Engine(ABC):
         """Report whether there is a row under ``key``."""
         return self.get(key) is not None
 
+    def latest(self, key: bytes) -> bytes | None:
+        """Return the row that is in the store itself now, on an engine that keeps copies too.
+
+        What a change is based on: a copy may be older.
+        """
+        return self.get(key)
+
+    def get_if_changed(self, key: bytes, etag: bytes) -> tuple[bool, bytes | None]:
+        """Return whether the row is another than the one that was seen, and then what it is.
+
+        Where the store can tell without sending the row, an engine overrides this.
+
+        Args:
+            key: the stored key.
+            etag: the ETag of the row that was seen.
+
+        Returns:
+            ``(False, None)`` if that row is still there; else True with the row that is there
+            now, or None if there is none.
+        """
+        row = self.get(key)
+        if row is not None and row[ETAG] == etag:
+            return False, None
+        return True, row
+
     def get_many(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield each key, in the order given, with its row or None."""
         for key in keys:
