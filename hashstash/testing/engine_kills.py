@@ -59,7 +59,8 @@ def survive_kills(spec: EngineSpec, log: Path, kills: int) -> None:
         time.sleep(chance.random() * 0.02)
         child.process.kill()
         assert child.wait() == -signal.SIGKILL
-        acknowledged, unsure = _replay(state, log.read_text().splitlines())
+        whole_lines, _, _torn = log.read_text().rpartition("\n")
+        acknowledged, unsure = _replay(state, whole_lines.splitlines())
         state = _check(spec, acknowledged, unsure)
 
 
