@@ -237,14 +237,13 @@ def _near(take: dict[str, Any]) -> NearSettings | None:
             if value is not None:
                 raise ConfigurationError(f"{option}={value!r} needs a near side: near='lmdb'")
         return None
+    side = getattr(side, "_settings", side)  # of a stash, which is a mapping too
     if isinstance(side, str):
         ENGINES.load(side)  # an unknown name or a missing package shows now
     elif isinstance(side, Mapping):
         side = resolve(drop_derived(side))
-    else:
-        side = getattr(side, "_settings", side)  # of a stash
-        if not isinstance(side, Settings):
-            raise TypeError(f"near is an engine's name or a stash, not {type(side).__name__}")
+    elif not isinstance(side, Settings):
+        raise TypeError(f"near is an engine's name or a stash, not {type(side).__name__}")
     mode = mode or NEAR_MODES[0]
     if mode not in NEAR_MODES:
         hint = suggestion(str(mode), NEAR_MODES)

@@ -167,6 +167,14 @@ class MongoEngine(RemoteEngine["pymongo.MongoClient[Document]"]):
             found = rows.find_one({"_id": key}, ROW)
             return None if found is None else self._row(rows, key, found)
 
+    def get_if_changed(self, key: bytes, etag: bytes) -> tuple[bool, bytes | None]:
+        """Return whether the row is another than that of ``etag``, and then what it is."""
+        with self._rows("get") as rows:
+            found = rows.find_one({"_id": key}, {"e": 1})
+        if found is None:
+            return True, None
+        return (False, None) if found.get("e") == etag else (True, self.get(key))
+
     def _row(self, rows: Collection[Document], key: bytes, document: Document) -> bytes | None:
         row = document.get("r")
         if type(row) is bytes:

@@ -25,7 +25,7 @@ from hashstash.errors import EngineError, EngineUnavailableError
 
 from .base import ETAG, PAGE, Place, pages
 from .lost_answers import LostAnswerError, settle_put, settle_swap, unavailable
-from .redis_scripts import SIZES, SWAP
+from .redis_scripts import FETCH, SIZES, SWAP
 from .redis_server import REFUSALS, RedisServer
 from .redis_url import parse
 from .remote import TIMEOUT, RemoteEngine
@@ -123,6 +123,17 @@ class RedisEngine(RemoteEngine[RedisServer]):
         """Return the row stored under ``key``, or None if there is none."""
         row: bytes | None = self._execute("get", b"HGET", self._bucket(key), key, again=True)
         return row
+
+    def get_if_changed(self, key: bytes, etag: bytes) -> tuple[bool, bytes | None]:
+        """Return whether the row is another than that of ``etag``, and then what it is."""
+        target = self._held()
+        try:
+            row = target.client.run(FETCH, [self._bucket(key)], key, etag, again=True)
+        except LostAnswerError as lost:
+            raise unavailable(self, "get", lost) from lost.error
+        except errors.RedisError as exc:
+            raise self.failure("get", exc) from exc
+        return (False, None) if row == 1 else (True, row)
 
     def contains(self, key: bytes) -> bool:
         """Report whether there is a row under ``key``."""

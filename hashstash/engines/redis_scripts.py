@@ -30,6 +30,13 @@ return 1
 """)
 """Replace a field of a hash (or remove it) if it has an ETag: field, ETag, new row."""
 
+FETCH = Script(f"""
+local row = redis.call('HGET', KEYS[1], ARGV[1])
+if row and string.sub(row, {ETAG.start + 1}, {ETAG.stop}) == ARGV[2] then return 1 end
+return row
+""")
+"""Return a field of a hash, or 1 if it has an ETag: field, ETag."""
+
 SIZES = Script("""
 local sizes = {}
 for number, name in ipairs(KEYS) do sizes[number] = redis.call('HLEN', name) end

@@ -86,6 +86,20 @@ class Objects:
         """Return the body and the transport's ETag, or None if there is no object."""
         return self._read(name)
 
+    def read_other(self, name: str, tag: str) -> tuple[bool, tuple[bytes, str] | None]:
+        """Return whether the object is another than that of ``tag``, and then what ``read`` does.
+
+        Args:
+            name: its name.
+            tag: the transport's ETag of what was seen.
+        """
+        try:
+            return True, self._read(name, IfNoneMatch=tag)
+        except ClientError as exc:
+            if status_of(exc) != 304:
+                raise
+            return False, None
+
     def _read(self, name: str, **more: str) -> tuple[bytes, str] | None:
         def request() -> tuple[bytes, str]:
             answer = self.link.client.get_object(Bucket=self.link.bucket, Key=name, **more)
