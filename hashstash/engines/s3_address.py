@@ -156,7 +156,7 @@ class Names:
 
     >>> names = Names("team", Place("", "root/main"))
     >>> names.of(b"key")
-    'team/root/main/@entries/4d/6b6579'
+    'team/root/main/@entries/a9/6b6579'
     >>> names.key(names.of(b"key"))
     b'key'
     """

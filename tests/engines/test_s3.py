@@ -104,10 +104,10 @@ def test_keys_come_back_from_names() -> None:
     for key in [*hostile_keys(), *keys_of_every_length()]:
         assert names.key(names.of(key)) == key
         assert names.ours(names.of(key))
-    for strange in ("", "zz/00", "00/zz", "4d/6B6579", "00/6b6579", "4d/6b6579/x", "6b6579"):
+    for strange in ("", "zz/00", "00/zz", "a9/6B6579", "00/6b6579", "a9/6b6579/x", "6b6579"):
         assert names.key(names.table + strange) is None
         assert not names.ours(names.table + strange)
-        assert not names.ours(f"{names.stash}other/4d/6b6579")
+        assert not names.ours(f"{names.stash}other/a9/6b6579")
 
 
 @pytest.mark.parametrize("row", [b"", b"\0", b"\0\0", b"\0" * 100, b"\0a", b"a\0", b"a"], ids=repr)
@@ -118,7 +118,7 @@ def test_no_row_looks_like_a_marker(row: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["a*", "a?b", "a{x}/[b]", "a b+c/%2F", "été/λ", "a//b", "../.."])
 def test_hostile_names_beside_foreign_objects(s3_url: str, raw: Any, name: str) -> None:
-    foreign = [f"foreign/{name}", f"{name}/x", "a/entries/4d/6b6579", "@entries/4d/6b6579"]
+    foreign = [f"foreign/{name}", f"{name}/x", "a/entries/a9/6b6579", "@entries/a9/6b6579"]
     for key in foreign:
         if not {"", ".", ".."} & set(key.split("/")):  # which this server refuses
             raw.put_object(Key=key, Body=b"foreign")
@@ -128,7 +128,7 @@ def test_hostile_names_beside_foreign_objects(s3_url: str, raw: Any, name: str) 
         engine.put(b"k", b"%d" % number)
         engine.sibling("versions").put(b"v", b"row")
     # planted between our own objects, and not ours
-    planted = f"{engines[0]._names.table}4d/not-a-key"
+    planted = f"{engines[0]._names.table}a9/not-a-key"
     raw.put_object(Key=planted, Body=b"foreign")
     assert [dict(engine.items()) for engine in engines] == [{b"k": b"%d" % n} for n in range(3)]
     assert [engine.count() for engine in engines] == [1, 1, 1]
