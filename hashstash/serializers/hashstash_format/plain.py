@@ -41,8 +41,9 @@ def plain_text(value: object) -> bytes | None:
         written = text.dump(value)
     except NotPlainError:
         return None
-    # orjson writes null for what is not finite.
-    if b"null" in written and not all(map(all_finite, levels)):
+    # orjson writes null for what is not finite; each null may also be a None.
+    nulls = written.count(b"null")
+    if nulls and nulls != _nones(levels) and not all(map(all_finite, levels)):
         return None
     return written
 
@@ -75,8 +76,8 @@ def plain_levels(elements: Collection[object], kinds: set[type], seen: set[int])
     """
     levels = [elements]
     while kinds <= PLAIN and len(levels) < _MAX_LEVELS:
-        dicts = [element for element in elements if type(element) is dict]
-        lists = [element for element in elements if type(element) is list]
+        dicts = [e for e in elements if type(e) is dict] if dict in kinds else []
+        lists = [e for e in elements if type(e) is list] if list in kinds else []
         known = len(seen) + len(dicts) + len(lists)
         seen.update(map(id, dicts))
         seen.update(map(id, lists))
@@ -84,8 +85,9 @@ def plain_levels(elements: Collection[object], kinds: set[type], seen: set[int])
             return None  # one of them is there twice, and will have to be again
         if lists and max(map(len, lists)) >= PACK_FROM and any(map(_looks_packed, lists)):
             return None
-        elements = list(chain.from_iterable(map(dict.values, dicts)))
-        elements.extend(chain.from_iterable(lists))
+        elements = list(chain.from_iterable(lists))
+        if dicts:
+            elements.extend(chain.from_iterable(map(dict.values, dicts)))
         levels.append(elements)
         kinds = set(map(type, elements))
         if kinds <= SCALARS:
@@ -99,6 +101,10 @@ def _looks_packed(numbers: list[Any]) -> bool:
         return False
     kind = type(numbers[0])
     return kind in _PACKED and type(numbers[-1]) is kind and type(numbers[PACK_FROM // 2]) is kind
+
+
+def _nones(levels: Levels) -> int:
+    return sum([list(level).count(None) for level in levels])
 
 
 def all_finite(values: Iterable[object]) -> bool:
