@@ -18,6 +18,7 @@ from zlib import crc32
 
 import pytest
 from servers.raw import RAW, Raw
+from servers.work import append, compete, fill, note_and_square, noted, work_through
 from stashes import MakeStash
 
 from hashstash import CorruptRowError, HashStash, SerializationError, UntrustedRowError
@@ -80,12 +81,6 @@ def stash(make: MakeStash) -> HashStash:
 
 
 # -- versions --------------------------------------------------------------------------------
-
-
-def append(stash: HashStash, number: int, count: int) -> None:
-    for step in range(count):
-        stash["shared"] = (number, step)
-        stash[f"own {number}"] = step
 
 
 def test_appends_of_processes_are_numbered_without_gaps(team: Team, make: MakeStash) -> None:
@@ -259,11 +254,6 @@ def test_flipped_bytes_are_refused(stash: HashStash, raw: Raw) -> None:
 # -- processes -------------------------------------------------------------------------------
 
 
-def fill(stash: HashStash, number: int) -> dict[str, Any]:
-    stash.update({f"{number}.{n}": (number, n) for n in range(20)})
-    return {"safe": stash.to_dict()["safe"], "sees": stash["from the parent"], "at": repr(stash)}
-
-
 def test_a_stash_travels_to_processes(team: Team, stash: HashStash) -> None:
     stash["from the parent"] = "hello"
     expected = {"safe": True, "sees": "hello", "at": repr(stash)}
@@ -273,12 +263,6 @@ def test_a_stash_travels_to_processes(team: Team, stash: HashStash) -> None:
     assert stash["3.19"] == (3, 19)
     for secret in (b"only/for+tests", b"only%2Ffor%2Btests"):
         assert secret not in pickle.dumps(stash)
-
-
-def compete(stash: HashStash, number: int, rounds: int) -> tuple[list[Any], list[Any]]:
-    """Return what each setdefault gave, and what each pop gave."""
-    given = [stash.setdefault(f"set {n}", number) for n in range(rounds)]
-    return given, [stash.pop(f"pop {n}", None) for n in range(rounds)]
 
 
 def test_setdefault_and_pop_have_one_winner(team: Team, stash: HashStash) -> None:
@@ -295,29 +279,11 @@ def test_setdefault_and_pop_have_one_winner(team: Team, stash: HashStash) -> Non
 # -- functions -------------------------------------------------------------------------------
 
 
-def note_and_square(folder: str, x: int) -> int:
-    """Return ``x * x``; leave a line about it."""
-    with open(os.path.join(folder, str(os.getpid())), "a") as notes:
-        notes.write(f"{x}\n")
-    time.sleep(0.01)
-    return x * x
-
-
-def noted(folder: Path) -> list[int]:
-    return sorted(int(line) for notes in folder.iterdir() for line in notes.read_text().split())
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "notes"
     made.mkdir()
     return made
-
-
-def work_through(stash: HashStash, folder: str, keys: int, shift: int) -> list[int]:
-    f = stash.stashed_result(note_and_square, ignore=["folder"])
-    found = {n: f(folder, n) for n in [(n + shift) % keys for n in range(keys)]}
-    return [found[n] for n in range(keys)]
 
 
 def test_each_call_runs_once_in_all_processes(team: Team, stash: HashStash, folder: Path) -> None:
