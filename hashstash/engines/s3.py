@@ -21,7 +21,7 @@ from .lost_answers import ATTEMPTS, LostAnswerError, settle_put, settle_swap, un
 from .remote import TIMEOUT, RemoteEngine, SecretUrl
 from .s3_address import OPTIONS, Address, Names, joined
 from .s3_link import UNREACHABLE, Link, code_of
-from .s3_objects import MARKER, Listed, Objects, pack, unpack
+from .s3_objects import MARKER, Listed, Objects, pack
 from .s3_promises import PARTS, REMOVALS, WRITES, honours
 
 if TYPE_CHECKING:
@@ -175,24 +175,12 @@ class S3Engine(RemoteEngine[Link]):
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""
         with self._objects("get") as objects:
-            return _row(objects, objects.read(self._names.of(key)))
+            return objects.read_row(self._names.of(key))
 
     def get_if_changed(self, key: bytes, etag: bytes) -> tuple[bool, bytes | None]:
         """Return whether the row is another than that of ``etag``, and then what it is."""
-        name = self._names.of(key)
         with self._objects("get") as objects:
-            tag = objects.link.tags.get(etag)
-            if tag is None:  # it was neither read nor written here: its first bytes tell
-                seen = objects.see(name)
-                if seen is None or seen.etag != etag:
-                    return True, None if seen is None else self.get(key)
-                objects.link.remember(etag, seen.tag)
-                return False, None
-            changed, found = objects.read_other(name, tag)
-            row = _row(objects, found)
-            if row is not None and row[ETAG] == etag:  # not every server knows the condition
-                return False, None
-            return changed, row
+            return objects.read_row_unless(self._names.of(key), etag)
 
     def contains(self, key: bytes) -> bool:
         """Report whether there is a row under ``key``."""
@@ -395,15 +383,6 @@ class S3Engine(RemoteEngine[Link]):
                     if found.is_old_marker and self._names.ours(found.name):
                         removed += objects.remove(found.name, IfMatch=found.tag)
         return removed
-
-
-def _row(objects: Objects, found: tuple[bytes, str] | None) -> bytes | None:
-    """Return the row in what was read, whose transport's ETag is remembered."""
-    if found is None or found[0] == MARKER:
-        return None
-    row = unpack(found[0])
-    objects.link.remember(row[ETAG], found[1])
-    return row
 
 
 def _etag(objects: Objects, name: str) -> bytes | None:

@@ -82,25 +82,37 @@ class Objects:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def read(self, name: str) -> tuple[bytes, str] | None:
-        """Return the body and the transport's ETag, or None if there is no object."""
-        return self._read(name)
+    def read_row(self, name: str, **condition: str) -> bytes | None:
+        """Return the row, whose transport's ETag is remembered, or None if there is none."""
+        found = self._read(name, **condition)
+        if found is None or found[0] == MARKER:
+            return None
+        row = unpack(found[0])
+        self.link.remember(row[ETAG], found[1])
+        return row
 
-    def read_other(self, name: str, tag: str) -> tuple[bool, tuple[bytes, str] | None]:
-        """Return whether the object is another than that of ``tag``, and then what ``read`` does.
-
-        Args:
-            name: its name.
-            tag: the transport's ETag of what was seen.
-        """
+    def read_row_unless(self, name: str, etag: bytes) -> tuple[bool, bytes | None]:
+        """Return whether the row is another than that of ``etag``, and then what it is."""
+        tag = self.link.tags.get(etag)
+        if tag is None:  # it was neither read nor written here: the first bytes tell
+            seen = self.see(name)
+            if seen is None or seen.etag != etag:
+                return True, None if seen is None else self.read_row(name)
+            self.link.remember(etag, seen.tag)
+            return False, None
         try:
-            return True, self._read(name, IfNoneMatch=tag)
+            row = self.read_row(name, IfNoneMatch=tag)
         except ClientError as exc:
             if status_of(exc) != 304:
                 raise
             return False, None
+        if row is not None and row[ETAG] == etag:  # not every server knows the condition
+            return False, None
+        return True, row
 
     def _read(self, name: str, **more: str) -> tuple[bytes, str] | None:
+        """Return the body and the transport's ETag, or None if there is no object."""
+
         def request() -> tuple[bytes, str]:
             answer = self.link.client.get_object(Bucket=self.link.bucket, Key=name, **more)
             with closing(answer["Body"]) as body:

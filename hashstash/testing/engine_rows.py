@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
 
-from hashstash.engines import Engine
+from hashstash.engines import ETAG, Engine
 
 from .samples import hostile_keys, keys_of_every_length, make_row
+from .work import EngineSpec
 
 
 class RowTests:
@@ -84,6 +86,26 @@ class RowTests:
             assert engine.get(b"k") == row
         assert engine.count() == 1
         assert list(engine.keys()) == [b"k"]
+
+    def test_get_if_changed(self, engine: Engine, spec: EngineSpec) -> None:
+        rows = [make_row(b"small"), make_row(os.urandom(100_000)), make_row(b"last")]
+        assert engine.get_if_changed(b"k", rows[0][ETAG]) == (True, None)
+        for seen, there in itertools.pairwise(rows):
+            engine.put(b"k", seen)
+            assert engine.get_if_changed(b"k", seen[ETAG]) == (False, None)
+            other = spec.build()  # a client that has never seen the row
+            if not other.private:
+                assert other.get_if_changed(b"k", seen[ETAG]) == (False, None)
+                other.put(b"k", there)
+                other.close()
+            else:
+                engine.put(b"k", there)
+            assert engine.get_if_changed(b"k", seen[ETAG]) == (True, there)
+            assert engine.get_if_changed(b"k", there[ETAG]) == (False, None)
+            assert engine.latest(b"k") == there
+        engine.delete(b"k")
+        assert engine.get_if_changed(b"k", rows[-1][ETAG]) == (True, None)
+        assert engine.latest(b"k") is None
 
     def test_delete_reports(self, engine: Engine) -> None:
         engine.put(b"k", b"row")
