@@ -18,7 +18,8 @@ from .errors import (
     UntrustedRowError,
 )
 from .keys import register_key, stable_bytes, stable_hash
-from .stash import HashStash, TemporaryStash
+from .stash import HashStash
+from .temporary import TemporaryStash
 
 if TYPE_CHECKING:
     from .asynchronous import AsyncHashStash

@@ -20,6 +20,18 @@ D = TypeVar("D")
 _MISSING: Any = object()
 
 
+class EncodedValue(bytes):
+    """A stored row that remembers the stored key it is readable under."""
+
+    stored_key: bytes
+
+    def __new__(cls, row: bytes, stored: bytes) -> Self:
+        """Return ``row`` with the stored key it belongs to."""
+        made = super().__new__(cls, row)
+        made.stored_key = stored
+        return made
+
+
 class StashMapping(MutableMapping[Any, Any]):
     """A dict over stored rows.
 
@@ -270,6 +282,43 @@ class StashMapping(MutableMapping[Any, Any]):
     def __ior__(self, other: Any) -> Self:
         self.update(other)
         return self
+
+    # -- under the hood ---------------------------------------------------------------------
+
+    def encode_key(self, key: Any) -> bytes:
+        """Return the bytes under which ``key`` is stored."""
+        return self._stored_key(key)[0]
+
+    def decode_key(self, encoded_key: bytes) -> Any:
+        """Return the key that ``encoded_key`` stands for; some are read from their row.
+
+        Raises:
+            KeyError: it is a digest, and no row is there to say of what.
+        """
+        row = self._get(encoded_key) if key_needs_row(encoded_key) else None
+        if row is None and key_needs_row(encoded_key):
+            raise KeyError(encoded_key)
+        return self._codec.decode_key(encoded_key, row)
+
+    def encode_value(self, value: Any) -> bytes:
+        """Return ``value`` serialized, encoded and framed, as it would be stored."""
+        return self._encode(value, b"")
+
+    def decode_value(self, encoded_value: bytes) -> Any:
+        """Return what ``encode_value`` was given, or what ``_values`` and ``_items`` gave."""
+        return self._decode(bytes(encoded_value), getattr(encoded_value, "stored_key", b""))
+
+    def _keys(self) -> Iterator[bytes]:
+        """Yield the stored keys."""
+        return self._engine.keys()
+
+    def _values(self) -> Iterator[EncodedValue]:
+        """Yield the stored rows."""
+        return (row for _, row in self._items())
+
+    def _items(self) -> Iterator[tuple[bytes, EncodedValue]]:
+        """Yield stored keys and rows."""
+        return ((stored, EncodedValue(row, stored)) for stored, row in self._engine.items())
 
     # -- inside -----------------------------------------------------------------------------
 

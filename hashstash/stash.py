@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from .codec import Codec, key_needs_row
+from .codec import Codec
 from .locations import shorten_home
 from .mapping import StashMapping
 from .repair import UnreadableRow, set_aside, unreadable_rows
@@ -26,23 +23,12 @@ if TYPE_CHECKING:
     from .engines import Engine
     from .functions.maps import StashMap
     from .functions.results import StashedFunction
+    from .temporary import TemporaryStash
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Functions = weakref.WeakKeyDictionary[Any, Any]
 """The stashed functions of a stash, by function."""
-
-
-class EncodedValue(bytes):
-    """A stored row that remembers the stored key it is readable under."""
-
-    stored_key: bytes
-
-    def __new__(cls, row: bytes, stored: bytes) -> Self:
-        """Return ``row`` with the stored key it belongs to."""
-        made = super().__new__(cls, row)
-        made.stored_key = stored
-        return made
 
 
 class HashStash(StashMapping):
@@ -200,6 +186,8 @@ class HashStash(StashMapping):
         settings = {k: v for k, v in settings.items() if k not in self._engine.borrowed}
         del settings["namespace"]
         settings["signing_keys"] = self._keyring.given
+        from .temporary import TemporaryStash
+
         return TemporaryStash(**{**settings, **changes})
 
     def copy(self) -> TemporaryStash:
@@ -435,43 +423,6 @@ class HashStash(StashMapping):
 
     __hash__ = None
 
-    # -- under the hood ---------------------------------------------------------------------
-
-    def encode_key(self, key: Any) -> bytes:
-        """Return the bytes under which ``key`` is stored."""
-        return self._stored_key(key)[0]
-
-    def decode_key(self, encoded_key: bytes) -> Any:
-        """Return the key that ``encoded_key`` stands for; some are read from their row.
-
-        Raises:
-            KeyError: it is a digest, and no row is there to say of what.
-        """
-        row = self._get(encoded_key) if key_needs_row(encoded_key) else None
-        if row is None and key_needs_row(encoded_key):
-            raise KeyError(encoded_key)
-        return self._codec.decode_key(encoded_key, row)
-
-    def encode_value(self, value: Any) -> bytes:
-        """Return ``value`` serialized, encoded and framed, as it would be stored."""
-        return self._encode(value, b"")
-
-    def decode_value(self, encoded_value: bytes) -> Any:
-        """Return what ``encode_value`` was given, or what ``_values`` and ``_items`` gave."""
-        return self._decode(bytes(encoded_value), getattr(encoded_value, "stored_key", b""))
-
-    def _keys(self) -> Iterator[bytes]:
-        """Yield the stored keys."""
-        return self._engine.keys()
-
-    def _values(self) -> Iterator[EncodedValue]:
-        """Yield the stored rows."""
-        return (row for _, row in self._items())
-
-    def _items(self) -> Iterator[tuple[bytes, EncodedValue]]:
-        """Yield stored keys and rows."""
-        return ((stored, EncodedValue(row, stored)) for stored, row in self._engine.items())
-
     # -- life -------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -490,42 +441,3 @@ class HashStash(StashMapping):
     def __setstate__(self, state: tuple[Settings, tuple[str, ...]]) -> None:
         settings, fingerprints = state
         self._compose(settings, Keyring.recalled(fingerprints, settings.namespace))
-
-
-class TemporaryStash(HashStash):
-    """A stash that is removed at the end of its ``with`` block, or with the process.
-
-    Args:
-        **settings: as for ``HashStash``, but ``root_dir`` is made and removed for you.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        settings.pop("root_dir", None)
-        root = tempfile.mkdtemp(prefix="hashstash-")
-        try:
-            super().__init__(root, **{**settings, "dbname": f"tmp/{secrets.token_hex(8)}"})
-        except BaseException:
-            os.rmdir(root)
-            raise
-        # Not the stash itself: what finalize refers to would never be collected.
-        self._cleanup = weakref.finalize(
-            self, _remove, self._history, self._below, root, os.getpid()
-        )
-
-    @property
-    def is_tmp(self) -> bool:
-        """Whether the stash is removed when you are done with it."""
-        return True
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._cleanup is None:  # unpickled elsewhere: it is not ours to remove
-            self.close()
-        else:
-            self._cleanup()
-
-
-def _remove(engine: Engine, below: list[Engine], root: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child leaves its parent's stash alone
-        for one in (*below, engine):
-            one.destroy()
-        shutil.rmtree(root, ignore_errors=True)
