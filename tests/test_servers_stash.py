@@ -22,7 +22,9 @@ from servers.work import append, compete, fill, note_and_square, noted, work_thr
 from stashes import MakeStash
 
 from hashstash import CorruptRowError, HashStash, SerializationError, UntrustedRowError
+from hashstash.engines import Engine
 from hashstash.errors import ConfigurationError
+from hashstash.near import NearEngine
 from hashstash.rows import codec_header, seal
 
 SERVERS = {"redis": "redis", "redis_cluster": "redis", "mongo": "mongo", "s3": "s3"}
@@ -249,6 +251,36 @@ def test_flipped_bytes_are_refused(stash: HashStash, raw: Raw) -> None:
     is_refused(stash, CorruptRowError)
     assert [one.key for one in stash.repair()] == ["bad"]
     assert dict(stash) == {"good": [1]}
+
+
+def copies_of(stash: HashStash) -> Engine:
+    """Return the engine in which a near cache keeps its copies."""
+    assert isinstance(stash._engine, NearEngine)
+    return stash._engine.copies._rows
+
+
+@pytest.mark.parametrize("mode", ["validated", "immutable"])
+def test_what_is_planted_is_refused_through_a_near_cache(
+    make: MakeStash, raw: Raw, tmp_path: Path, mode: str
+) -> None:
+    stash = make(near=HashStash(tmp_path / "near", engine="lmdb"), near_mode=mode)
+    stash["good"] = [1]
+    stored, payload = stash.encode_key("bad"), pickle.dumps(Command(tmp_path / "mark"))
+    planted = seal(stored, codec_header("pickle"), payload)
+    raw.plant(stored, planted)
+    for _ in range(2):  # from the server, and what there may be of it close by
+        is_refused(stash, UntrustedRowError)
+    good = stash.encode_key("good")
+    assert stash["good"] == [1]
+    copies_of(stash).put(good, seal(good, codec_header("pickle"), payload))
+    if mode == "immutable":  # nobody is asked: what is there is refused
+        with pytest.raises(UntrustedRowError):
+            stash["good"]
+    else:
+        assert stash["good"] == [1]
+    copies_of(stash).put(good, raw.read(good)[:-1] + b"?")
+    assert stash["good"] == [1]
+    assert not (tmp_path / "mark").exists()
 
 
 # -- processes -------------------------------------------------------------------------------
