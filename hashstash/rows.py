@@ -206,6 +206,15 @@ def with_version(row: bytes, key: bytes, version: int, history: bytes) -> bytes:
     return b"".join((_PREFIXES[flags], crc.to_bytes(4, "little"), head, body))
 
 
+def with_mac(row: bytes, key: bytes, sign: Sign) -> bytes:
+    """Return ``row``, a signed one, with a signature by ``sign`` instead; all else stays."""
+    parts = parse(row, key)
+    end = len(row) - len(parts.payload)
+    head = row[8 : end - MAC_BYTES] + sign(parts.signed, parts.payload)
+    crc = crc32(parts.payload, crc32(head, crc32(key, _SEEDS[parts.flags])))
+    return b"".join((row[:4], crc.to_bytes(4, "little"), head, parts.payload))
+
+
 def version_of(row: bytes) -> tuple[int, bytes]:
     """Return the version number of ``row`` and the history it belongs to."""
     if not row[3] & VERSIONED:

@@ -221,6 +221,44 @@ class HashStash(StashMapping):
 
         return warm(self, keys)
 
+    def copy_to(self, other: HashStash, *, progress: bool | None = None) -> int:
+        """Copy all items to ``other``, earlier versions included; return how many were copied.
+
+        Rows stay as they are, with their times. What ``other`` has already is passed over, so an
+        interrupted copy goes on when it is called again. Results of functions are in stashes of
+        their own: ``f.stash.copy_to(...)``.
+
+        Args:
+            other: a stash of any engine.
+            progress: whether to show a bar; default: on a terminal or in a notebook, with tqdm.
+
+        Raises:
+            SerializationError: an item needs code, and ``other`` is safe.
+            DecodeError: a row is damaged, or needs code and is not trusted here.
+
+        Example:
+            >>> old, new = HashStash("docs_old", engine="memory"), HashStash("docs_new")
+            >>> old["cat"] = "good"
+            >>> old.copy_to(new.clear()), old.copy_to(new), new["cat"]
+            (1, 0, 'good')
+        """
+        from .moving import copy_entries
+
+        return copy_entries(self, other, progress)
+
+    @staticmethod
+    def migrate(src: Any, dst: Any, *, progress: bool | None = None) -> int:
+        """Copy all items from one place to another, as ``copy_to`` does; ``src`` stays as it is.
+
+        Args:
+            src: a stash, or its path, URL or settings.
+            dst: likewise.
+            progress: whether to show a bar.
+        """
+        from .moving import migrate
+
+        return migrate(src, dst, progress)
+
     # -- function results -------------------------------------------------------------------
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

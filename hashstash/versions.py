@@ -160,6 +160,25 @@ class VersionedEngine(Engine):
                 return self._engine.compare_and_set(key, None, row)
         return False
 
+    def adopt(
+        self, key: bytes, seen: bytes | None, head: bytes, older: Iterable[tuple[int, bytes]]
+    ) -> bool:
+        """Make ``head`` the latest of ``key`` as it is, with versions that came before it.
+
+        Args:
+            key: the stored key.
+            seen: the ETag of the row that was seen there; None: there was no row.
+            head: the latest row of a history.
+            older: numbers and rows of earlier versions of that history.
+
+        Returns:
+            Whether the row there was still that one, so that the change was made.
+        """
+        self._mark()
+        history = version_of(head)[1]
+        self._older.put_many((_slot(history, number), row) for number, row in older)
+        return self._engine.compare_and_set(key, seen, head)
+
     def clear(self) -> None:
         """Remove every key with its history."""
         self._engine.clear()
@@ -194,10 +213,7 @@ class VersionedEngine(Engine):
 
     def _follow(self, key: bytes, head: bytes | None, row: bytes) -> bool:
         """Put ``row`` after ``head``; report whether ``head`` was still the latest."""
-        if not self._marked:
-            if not self._older.contains(MARK):
-                self._older.put(MARK, b"1")
-            self._marked = True
+        self._mark()
         if head is None:
             return self._engine.compare_and_set(key, None, row)
         number, history = _placed(head, key)
@@ -207,6 +223,13 @@ class VersionedEngine(Engine):
         return self._engine.compare_and_set(
             key, head[ETAG], with_version(row, key, number + 1, history)
         )
+
+    def _mark(self) -> None:
+        """Say that this place keeps versions."""
+        if not self._marked:
+            if not self._older.contains(MARK):
+                self._older.put(MARK, b"1")
+            self._marked = True
 
     def _remove(self, key: bytes, head: bytes) -> bool:
         if not self._engine.compare_and_set(key, head[ETAG], None):

@@ -163,7 +163,7 @@ class StashMap:
             )
         self._driver = Driver(
             stashed, _calls(objects, options, star=settings.star), total, common, settings,
-            Progress(settings.progress, settings.desc, stashed, total, settings),
+            Progress(settings.progress, lambda: _description(stashed, total, settings), total),
         )  # fmt: skip
         self._end = weakref.finalize(self, self._driver.cancel)
         self._driver.begin(compute=settings.precompute)
@@ -298,3 +298,14 @@ def _calls(
         if star and not isinstance(one, (tuple, list)):
             raise TypeError(f"With star=True each object is a tuple of arguments, not {one!r}")
         yield tuple(one) if star else (one,), dict(keywords)
+
+
+def _description(
+    stashed: StashedFunction[..., Any], total: int | None, settings: MapOptions
+) -> str:
+    """Return what the progress bar of a map says."""
+    if settings.desc is not None:
+        return settings.desc
+    objects = f"{total} objects" if total is not None else "objects"
+    processes = f" [{settings.num_proc}x]" if settings.num_proc is not None else ""
+    return f"Mapping {stashed.stash.identity.name} across {objects}{processes}"

@@ -1,41 +1,29 @@
-"""The progress bar of a map: tqdm's, where it is wanted."""
+"""The bar of something that takes a while: tqdm's, where it is wanted."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from hashstash.errors import MissingDependencyError
 
-if TYPE_CHECKING:
-    from .maps import MapOptions
-    from .results import StashedFunction
-
 
 class Progress:
-    """A bar that says how many calls have ended.
+    """A bar that says how much is done.
 
     Args:
         wanted: whether to show it; None: on a terminal or in a notebook, if tqdm is installed.
-        desc: what it says; default: which function, over how many objects.
-        stashed: the function.
-        total: how many calls there are, if known.
-        settings: how the map works.
+        describe: returns what it says; called if there is a bar.
+        total: how much there is to do, if known.
 
     Raises:
         MissingDependencyError: it is asked for, and tqdm is not installed.
     """
 
-    def __init__(
-        self,
-        wanted: bool | None,
-        desc: str | None,
-        stashed: StashedFunction[..., Any],
-        total: int | None,
-        settings: MapOptions,
-    ) -> None:
+    def __init__(self, wanted: bool | None, describe: Callable[[], str], total: int | None) -> None:
         self._bar: Any = None
-        if wanted is False or (wanted is None and not _is_watched()):
+        if wanted is False or (wanted is None and not is_watched()):
             return
         try:
             from tqdm.auto import tqdm
@@ -43,16 +31,10 @@ class Progress:
             if wanted:
                 raise MissingDependencyError("A progress bar", "progress") from exc
             return
-        if desc is None:
-            name = stashed.stash.identity.name
-            objects = f"{total} objects" if total is not None else "objects"
-            desc = f"Mapping {name} across {objects}"
-            if settings.num_proc is not None:
-                desc += f" [{settings.num_proc}x]"
-        self._bar = tqdm(total=total, desc=desc)
+        self._bar = tqdm(total=total, desc=describe())
 
     def add(self, number: int) -> None:
-        """Say that more calls have ended."""
+        """Say that more is done."""
         if self._bar is not None:
             self._bar.update(number)
 
@@ -62,5 +44,6 @@ class Progress:
             self._bar.close()
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
+    """Tell whether somebody looks: at a terminal, or in a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
