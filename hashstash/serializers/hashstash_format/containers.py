@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from hashstash.serializers.culprit import short
 
 from .hashing import hashing_problem
-from .reader import corrupt
+from .reader import corrupt, tuples
 from .refusal import ATTRIBUTE, Refusal
 from .scalars import encodable
-from .vocabulary import DEFINED, LIST, MAPPING, PARTS, RULES, STEPS, WHOLE, Parts, Rule
+from .vocabulary import DEFINED, LIST, MAPPING, PARTS, RULES, STEPS, TUPLES, WHOLE, Parts, Rule
 
 if TYPE_CHECKING:
     from .writer import Writer
@@ -190,6 +190,7 @@ for _view in ({}.keys(), {}.values(), {}.items(), OrderedDict().keys(), OrderedD
     PARTS[type(_view)] = _refuse_view
 
 RULES[WHOLE] = Rule(read=lambda _, args: args)
+RULES[TUPLES] = Rule(read=lambda _, args: tuples(args))
 RULES["!tuple"] = Rule(make=tuple)
 RULES["!frozenset"] = Rule(make=_make_frozenset)
 RULES["!set"] = Rule(begin=lambda _: set(), fill=_fill_set, hashes=True)

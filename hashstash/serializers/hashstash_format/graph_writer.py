@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from .plain import SCALARS
 from .refusal import Refusal
 from .vocabulary import ATOMS, GRAPH, LIST, MAPPING, REF, Node
 from .writer import Writer, step
@@ -61,9 +62,11 @@ class GraphWriter(Writer):
         return nodes if tag == LIST else {tag: nodes}
 
     def _children(self, place: int, tag: str, children: Collection[object]) -> Node:
-        flat = self.flat(children, pack=tag != MAPPING)
-        if flat is not None:
-            return flat
+        kinds = set(map(type, children))
+        if kinds <= SCALARS:
+            flat = self.flat(children, kinds, pack=tag != MAPPING)
+            if flat is not None:
+                return flat
         return [self._child(child, (place, tag, index)) for index, child in enumerate(children)]
 
     def _child(self, value: object, source: tuple[int, str, int]) -> Node:

@@ -7,7 +7,7 @@ from typing import Any
 from hashstash.errors import CorruptRowError, UntrustedRowError
 
 from .buffers import PACKED, unpack_numbers
-from .vocabulary import DEFINED, REF, RULES, WHOLE, Node, Rule, load_for_tag
+from .vocabulary import DEFINED, REF, RULES, TUPLES, WHOLE, Node, Rule, load_for_tag
 
 _CONTAINERS = frozenset({dict, list})
 
@@ -60,6 +60,8 @@ class Reader:
         ((tag, packed),) = args.items()
         if tag == WHOLE and type(packed) is list:
             return packed
+        if tag == TUPLES:
+            return tuples(packed)
         if tag not in PACKED:
             raise corrupt(f"{tag[:40]!r} where children should be")
         return unpack_numbers(self, tag, packed)
@@ -118,6 +120,13 @@ class Reader:
         if len(node) == 2:
             self._defined[_number(node[DEFINED])] = value
         return value
+
+
+def tuples(rows: Any) -> list[Any]:
+    """Return a list of tuples, each given as a list of scalars."""
+    if type(rows) is not list or not set(map(type, rows)) <= {list}:
+        raise corrupt("tuples that are not in a list of lists")
+    return list(map(tuple, rows))
 
 
 def build(rule: Rule, children: list[Any]) -> object:

@@ -25,7 +25,7 @@ Parts = tuple[str, Collection[Any]]
 LIST, MAPPING = "", "{}"
 """Stand for tags where a node is an array, or an object with the value's own keys."""
 
-REF, DEFINED, GRAPH, WHOLE = "!ref", "!def", "!graph", "!plain"
+REF, DEFINED, GRAPH, WHOLE, TUPLES = "!ref", "!def", "!graph", "!plain", "!tuples"
 
 
 class Rule(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 from . import text
 from .buffers import pack_numbers
@@ -19,6 +20,7 @@ from .vocabulary import (
     REF,
     RULES,
     STEPS,
+    TUPLES,
     WHOLE,
     Node,
     Parts,
@@ -30,6 +32,11 @@ Buffer = bytes | memoryview
 
 _MAX_DEPTH = 100
 _WHOLE_FROM = 16
+_MANY_KINDS = len(PLAIN)
+_ALWAYS = frozenset({bool, type(None)})
+_WITH_JSON = _ALWAYS | {str}
+_WITH_ORJSON = _WITH_JSON | {int}
+_TUPLES = {tuple}
 _JSON = frozenset({LIST, MAPPING})
 _TEXTS = frozenset({str})
 _NUMBERS = ({int}, {float})
@@ -58,11 +65,8 @@ class Writer:
         self.blamed = 0
         self.doubts: dict[type, object] = {}
         self.spaces: dict[int, Any] = {}
-        self._scalars = SCALARS - {float}
-        if careful:
-            self._scalars -= {int, str}
-        elif not text.HAS_ORJSON:
-            self._scalars -= {int}
+        # Types that a JSON encoder writes as they are; floats have to be looked at.
+        self._scalars = _ALWAYS if careful else _WITH_ORJSON if text.HAS_ORJSON else _WITH_JSON
         self._kept: list[object] = []
         self._takers: dict[type, Callable[[Any, Any], Parts | Node]] = {}
 
@@ -90,11 +94,8 @@ class Writer:
                 self.code = True
         return found
 
-    def flat(self, children: Collection[object], *, pack: bool = True) -> Node | None:
+    def flat(self, children: Collection[object], kinds: set[type], *, pack: bool) -> Node | None:
         """Return the node of children that are all JSON scalars, or None if they are not."""
-        kinds = set(map(type, children))
-        if not kinds <= SCALARS:
-            return None
         if pack and len(children) >= PACK_FROM and kinds in _NUMBERS:
             packed = pack_numbers(self, children, float if float in kinds else int)
             if packed is not None:
@@ -169,40 +170,62 @@ class TreeWriter(Writer):
         return found
 
     def _children(self, value: object, tag: str, children: Collection[object]) -> Node:
-        flat = self.flat(children, pack=tag != MAPPING)
-        if flat is not None:
-            return flat
-        if len(children) >= _WHOLE_FROM and self._is_whole(children):
-            return {WHOLE: value if tag in (LIST, MAPPING) else list(children)}
+        kinds = set(map(type, children))
+        if kinds <= SCALARS:
+            whole = self.flat(children, kinds, pack=tag != MAPPING)
+        elif len(children) >= _WHOLE_FROM and self._whole and len(kinds) <= _MANY_KINDS:
+            whole = self._whole_node(value, tag, children, kinds)
+        else:
+            whole = None
+        if whole is not None:
+            return whole
+        scalars = self._scalars
         nodes: list[Node] = []
         try:
             for child in children:
-                nodes.append(self.node(child))  # noqa: PERF401 - counted where it fails
+                nodes.append(child if type(child) in scalars else self.node(child))  # noqa: PERF401 - counted where it fails
         except Refusal as refusal:
             refusal.steps.append(step(value, tag, len(nodes)))
             raise
         return nodes
 
-    def _is_whole(self, children: Collection[object]) -> bool:
-        """Tell whether children are plain, and none of their parts is met anywhere else so far."""
-        kinds = set(map(type, children))
-        if not self._whole or not kinds <= PLAIN:
-            return False
+    def _whole_node(
+        self, value: object, tag: str, children: Collection[object], kinds: set[type]
+    ) -> dict[str, Node] | None:
+        """Return a node for many children that need no look at each, or None.
+
+        They are plain, or tuples of scalars, and none is met anywhere else so far.
+        """
+        if kinds == _TUPLES and tag != MAPPING:
+            return self._tuples(cast("Collection[tuple[object, ...]]", children))
+        if not kinds <= PLAIN:
+            return None
         seen: set[int] = set()
         levels = plain_levels(children, kinds, seen)
-        if (
-            levels is None
-            or not seen.isdisjoint(self._nodes)
-            or not seen.isdisjoint(self._in_whole)
-        ):
-            return False
+        if levels is None or not self._is_new(seen):
+            return None
         keys = keys_of(levels)
         if not set(map(type, keys)) <= _TEXTS or (self.careful and not encodable(keys)):
-            return False
+            return None
         if not all(self._fit(level, set(map(type, level))) for level in levels):
-            return False
+            return None
         self._in_whole |= seen
-        return True
+        return {WHOLE: value if tag in (LIST, MAPPING) else list(children)}
+
+    def _tuples(self, children: Collection[tuple[object, ...]]) -> dict[str, Node] | None:
+        seen = set(map(id, children))
+        elements = list(chain.from_iterable(children))
+        kinds = set(map(type, elements))
+        if len(seen) != len(children) or not kinds <= SCALARS or not self._fit(elements, kinds):
+            return None
+        if not self._is_new(seen):
+            return None
+        self._in_whole |= seen
+        self._kept.append(children)
+        return {TUPLES: list(children)}
+
+    def _is_new(self, seen: set[int]) -> bool:
+        return seen.isdisjoint(self._nodes) and seen.isdisjoint(self._in_whole)
 
     def _again(self, number: int) -> Node:
         """Refer to a value that was met before, and mark the node where that was."""
