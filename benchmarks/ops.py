@@ -14,9 +14,10 @@ from benchmarks.server_floors import SERVER_FLOORS, VARIABLES, serving
 from benchmarks.timing import medians, table
 from hashstash import HashStash
 
-DEFAULTS = {"redis": (1000, 1000, 7, 100_000), "mongo": (500, 300, 7, 5000),
-            "s3": (100, 60, 7, 2000)}  # fmt: skip
-"""Entries, calls, rounds, and items of one update, where the usual ones would take too long."""
+DEFAULTS = {"redis": (1000, 200, 31, 100_000), "mongo": (300, 50, 25, 5000),
+            "s3": (60, 12, 21, 1000)}  # fmt: skip
+"""Entries, calls of a round, rounds, and items of one update, on servers: short rounds, and many
+of them, as a server that does something else meanwhile must not decide."""
 
 USUAL = (1000, 2000, 7, 100_000)
 
