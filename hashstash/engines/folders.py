@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+if sys.platform != "win32":
+    import fcntl
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 _UNFINISHED = ".new"
 _GONE = ".gone"
 _ATTEMPTS = 10
+_PATIENCE = 5.0
 
 
 def make_folder(folder: str, durable: bool = False) -> None:
@@ -71,12 +78,13 @@ def _publish(path: str, build: Callable[[str], None], durable: bool) -> None:
     start = f".{name}.{os.getpid()}-{secrets.token_hex(4)}"
     unfinished = os.path.join(folder, start + _UNFINISHED)
     try:
-        build(unfinished)
-        if durable:
-            _sync_file(unfinished)
-        _name_it(unfinished, path)
-        if durable:
-            sync_folder(folder)
+        with held(folder):
+            build(unfinished)
+            if durable:
+                _sync_file(unfinished)
+            _name_it(unfinished, path)
+            if durable:
+                sync_folder(folder)
     finally:
         for each in _entries(folder):
             if each.startswith(start):
@@ -95,14 +103,60 @@ def _name_it(unfinished: str, path: str) -> None:
             os.rename(unfinished, path)
 
 
+@contextmanager
+def held(folder: str, exclusive: bool = False) -> Iterator[None]:
+    """Keep a folder from being removed while the files in it are opened, or the reverse.
+
+    A store has several files, opened one after the other by their names. If the folder were
+    replaced in between, an old file would be used together with a new one.
+
+    Args:
+        folder: which folder; whoever opens files in it shares it.
+        exclusive: whoever removes it waits for those, but not for ever: a process that was
+            forked while its parent opened a file holds the folder as long as it lives.
+
+    Raises:
+        FileNotFoundError: the folder is not there, or not any more.
+    """
+    if sys.platform == "win32":  # a folder with open files cannot be removed there
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while not _lock(descriptor, exclusive) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            raise FileNotFoundError(f"{folder} was replaced just now")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, exclusive: bool) -> bool:
+    """Try to lock a folder; report whether there is nothing to wait for."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without such locks
+        return True
+    return True
+
+
 def remove_folder(folder: str) -> None:
     """Remove a folder with all in it, all names at once as far as others can see."""
     gone = f"{folder}.{os.getpid()}-{secrets.token_hex(4)}{_GONE}"
     try:
-        os.rename(folder, gone)
+        with held(folder, exclusive=True):
+            os.rename(folder, gone)
     except FileNotFoundError:
-        return
-    except OSError:  # Windows, while a file in it is open
+        return  # another process was faster
+    except OSError:
+        if os.name != "nt":  # where a folder with open files can be emptied at best
+            raise
         gone = folder
     shutil.rmtree(gone, ignore_errors=True)
 

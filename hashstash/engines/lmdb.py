@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import lmdb
@@ -79,7 +80,7 @@ class LmdbEngine(Engine):
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""
         table = self._table
-        if not table.pinned:
+        if not table.pinned or get_ident() not in table.pinned:
             try:
                 begin, db = table.reader
                 row = begin(db).get(key)
@@ -93,7 +94,7 @@ class LmdbEngine(Engine):
     def put(self, key: bytes, row: bytes) -> None:
         """Store ``row``, replacing any earlier one."""
         table = self._table
-        if not table.pinned and table.until_check:
+        if table.until_check and (not table.pinned or get_ident() not in table.pinned):
             table.until_check -= 1
             try:
                 lock, begin, db = table.writer

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from .lmdb_transactions import Level
 
-PATIENCE = 60.0
-"""Seconds to wait for other threads' transactions before the environment is opened anew."""
+ATTEMPTS = 10
+"""How often a store is made anew if others remove it meanwhile."""
 
 
 class LmdbStore(SharedStore):
@@ -86,9 +87,8 @@ class LmdbStore(SharedStore):
             UnopenableError: it cannot be opened.
         """
         while True:
-            if write and durable and not self.synced:
-                self._wait_for_transactions()
-            with self._lock:
+            stronger = write and durable and not self.synced
+            with self._undisturbed() if stronger else nullcontext(), self._lock:
                 enough = self.writable and (self.synced or not durable)
                 denied = self._denied and not os.access(self.path, os.W_OK)
                 if self.env is not None and (enough or not write or denied):
@@ -102,23 +102,28 @@ class LmdbStore(SharedStore):
             else:
                 self._close(weaker)
 
-    def _wait_for_transactions(self) -> None:
-        """Let other threads finish before the environment is opened anew, synced to disk."""
-        deadline = time.monotonic() + PATIENCE
-        while any(level() is not None for level in list(self.pinned.values())):
-            if threading.get_ident() in self.pinned or time.monotonic() > deadline:
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Let other threads' transactions end before the environment is opened anew, synced."""
+        with self.writing:
+            level = self.pinned.get(threading.get_ident())
+            if level is not None and level() is not None:
                 raise UnopenableError(WEAKER)
-            time.sleep(0.001)
+            yield
 
     def _open(self, write: bool, durable: bool, map_size: int | None) -> Environment | None:
-        try:
-            size = os.stat(self.path).st_size
-        except FileNotFoundError:
-            if not write:
-                return None
+        for _ in range(ATTEMPTS):
+            try:
+                with folders.held(os.path.dirname(self.path)):
+                    return self._open_file(write, durable, map_size)
+            except FileNotFoundError:
+                if not write:
+                    return None
             folders.publish(self.path, make_environment, durable)
-            size = os.stat(self.path).st_size
-        if not size:
+        raise UnopenableError("it is removed again and again")
+
+    def _open_file(self, write: bool, durable: bool, map_size: int | None) -> Environment:
+        if not os.stat(self.path).st_size:
             raise UnopenableError("the file is empty (0 bytes): it was cut off or overwritten")
         size = map_size or default_map_size()
         env, self.writable, self._denied = open_as_allowed(self.path, write, durable, size)
@@ -129,7 +134,7 @@ class LmdbStore(SharedStore):
             raise
         if short and not self.writable:
             env.close()
-            return self._open(True, durable, map_size)
+            return self._open_file(True, durable, map_size)
         self._tables.clear()
         self.synced = durable and self.writable
         self._keys = identity(self.path)
@@ -155,7 +160,7 @@ class LmdbStore(SharedStore):
 
     def shut(self, sync: bool = True) -> None:
         """Close the environment. The next use opens it again."""
-        with self._lock:
+        with self.writing, self._lock:
             env, self.env = self.env, None
             if env is None:
                 return
@@ -213,11 +218,12 @@ class LmdbStore(SharedStore):
         if found is not None:
             return found
         if not self.writable:
-            try:
-                with self._lock:
-                    found = self._tables[name] = env.open_db(name.encode(), create=False)
-            except lmdb.NotFoundError:
-                return None
+            with self._lock:
+                try:
+                    found = env.open_db(name.encode(), create=False)
+                except lmdb.NotFoundError:
+                    return None
+                self._settle(env, {name: found})
             return found
         if not create:
             return None
@@ -225,8 +231,8 @@ class LmdbStore(SharedStore):
             tables = {bytes(each).decode() for each in env.dbs(txn)} | {name}
             opened = {each: env.open_db(each.encode(), txn=txn) for each in tables}
             txn.commit()  # inside the lock: until then the tables' numbers are not settled
-            self._tables.update(opened)
-        return self._tables[name]
+            self._settle(env, opened)
+        return opened[name]
 
     def mark(self, name: str) -> bytes:
         """Return the key under which LMDB lists a table in the main one."""
@@ -242,7 +248,7 @@ class LmdbStore(SharedStore):
 
     def make_sure_of_all(self, txn: Transaction[Any]) -> None:
         """Raise NotFoundError if any table that is open here was removed."""
-        for name in self._tables:
+        for name in list(self._tables):
             self.make_sure_of(txn, self.mark(name))
 
     def read_once(
@@ -281,11 +287,15 @@ class LmdbStore(SharedStore):
                 found = level.tables[name] = self.env.open_db(name.encode(), txn=level.txn)
         return found
 
-    def settle(self, tables: dict[str, _Database]) -> None:
+    def settle(self, env: Environment, tables: dict[str, _Database]) -> None:
         """Take over the tables that a finished transaction opened."""
         with self._lock:
-            self._tables.update(tables)
+            self._settle(env, tables)
             self._opener = None
+
+    def _settle(self, env: Environment, tables: dict[str, _Database]) -> None:
+        if self.env is env:  # tables of another environment would be of no use
+            self._tables.update(tables)
 
     # Recovering
 
@@ -336,7 +346,7 @@ class LmdbStore(SharedStore):
             else:
                 self.resizes += 1
                 return
-        self.shut()  # there is no map any more: the next use opens with the size that it had
+        self.shut(sync=False)  # there is no map any more: the next use opens it as it was
         raise failure
 
     def check(self) -> None:
@@ -350,8 +360,8 @@ class LmdbStore(SharedStore):
         except Error:
             return  # closed just now: the next use opens it
 
-    def destroy(self, env: Environment, folder: str) -> None:
-        """Remove the store, so that whoever has it open, here or elsewhere, notices.
+    def destroy(self, env: Environment, folder: str) -> bool:
+        """Remove the store, so that whoever has it open, here or elsewhere, notices: True.
 
         The tables go first, with LMDB's lock held until the files are gone: others find that
         their table is no more, and look for the file again.
@@ -364,6 +374,7 @@ class LmdbStore(SharedStore):
             folders.remove_folder(folder)
             txn.commit()
         self.shut(sync=False)
+        return True
 
     def room(self) -> int:
         """Return how many bytes fit into the map before it must be replaced."""

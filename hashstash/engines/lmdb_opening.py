@@ -61,6 +61,8 @@ def open_as_allowed(
                 write, denied = False, True
             elif exc.code in _DENIED and lock:
                 denied, lock = True, False  # then nobody may write meanwhile
+            elif exc.code == errno.ENOENT:
+                raise FileNotFoundError(path) from exc
             else:
                 raise UnopenableError(str(exc)) from exc
         else:

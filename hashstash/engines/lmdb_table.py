@@ -32,6 +32,7 @@ TRIES = 100
 """How often an operation is begun again when the environment changed under it."""
 DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)
 """What LMDB raises when it finds that a file is damaged."""
+READ_ONLY = "it is open for reading only"
 ALMOST_FULL = 4 << 20
 CHECK_EVERY = 1024
 """How many writes go by before dead readers' slots are freed and the file is looked for."""
@@ -113,18 +114,25 @@ class LmdbTable:
         if self._level(self.shared()) is not None:
             raise self.failure("destroy", Error("it cannot be done inside a transaction"))
 
-        def attempt(store: LmdbStore) -> None:
+        def attempt(store: LmdbStore) -> bool:
             env = self._environment(write=True) if os.path.exists(self.path) else None
-            if env is not None and store.writable:
-                store.destroy(env, folder)
+            return env is not None and store.writable and store.destroy(env, folder)
 
         try:
-            self._persist("destroy", attempt, 0)
+            removed = self._remove_tables_first(attempt)
+            self.close()
+            if not removed or os.name == "nt":  # it is damaged, or open for reading only
+                folders.remove_folder(folder)
+        except OSError as exc:
+            raise self.failure("destroy", exc) from exc
+
+    def _remove_tables_first(self, attempt: Callable[[LmdbStore], bool]) -> bool:
+        try:
+            return self._persist("destroy", attempt, 0)
         except EngineError as exc:
             if not isinstance(exc.__cause__, (UnopenableError, *DAMAGE)):
                 raise
-        folders.remove_folder(folder)
-        self.close()
+        return False
 
     def free_dead_readers(self) -> int:
         """Free the slots of readers that died; return how many."""
@@ -153,10 +161,12 @@ class LmdbTable:
             env = self._environment(write=False)
             if env is None:
                 return missing
-            if not self._attach(store, env, create=False):
+            db = store.table(env, self.name, create=False)
+            if db is None:
                 return store.read_once(env, self.name, read, missing)
-            begin, db = self.reader
-            with begin(db) as txn:
+            self.mark = store.mark(self.name)
+            self.reader = env.begin, db
+            with env.begin(db) as txn:
                 store.make_sure_of(txn, self.mark)
                 return read(txn, db)
 
@@ -189,10 +199,16 @@ class LmdbTable:
 
         def attempt(store: LmdbStore) -> T:
             env = self._environment(write=True)
-            if env is None or not store.writable or not self._attach(store, env, create=True):
-                raise self.failure(operation, Error("it is open for reading only"))
-            lock, begin, db = self.writer
-            with lock, begin(db, None, True, buffers) as txn:
+            if env is None or not store.writable:
+                raise self.failure(operation, Error(READ_ONLY))
+            db = store.table(env, self.name, create=True)
+            if db is None:
+                raise Error("the environment was opened anew meanwhile")
+            self.mark = store.mark(self.name)
+            self.reader = env.begin, db
+            self.writer = store.writing, env.begin, db
+            begin: _Begin = env.begin
+            with store.writing, begin(db, None, True, buffers) as txn:
                 store.make_sure_of(txn, self.mark)
                 result = write(txn, db)
                 txn.commit()  # leaving the block would not tell if it could not
@@ -217,15 +233,6 @@ class LmdbTable:
             return self.shared().open(write, self._durable, self._map_size)
         except (UnopenableError, OSError) as exc:
             raise self.failure("open", exc) from exc
-
-    def _attach(self, store: LmdbStore, env: Environment, create: bool) -> bool:
-        """Get ready for reads and writes outside transactions, if the table can be open."""
-        db = store.table(env, self.name, create)
-        if db is not None:
-            self.mark = store.mark(self.name)
-            self.reader = env.begin, db
-            self.writer = store.writing, env.begin, db
-        return db is not None
 
     def _level(self, store: LmdbStore) -> Level | None:
         """Return the transaction that this thread is in."""
@@ -276,8 +283,6 @@ class Block:
         table = self._table
         store = acquire(LmdbStore, table.path, self)
         try:
-            if table._environment(write=True) is None or not store.writable:
-                raise table.failure("transaction", Error("it is open for reading only"))
             level = table._persist("transaction", self._begin, 0)
             store.pinned[threading.get_ident()] = weakref.ref(level)
         except BaseException:
@@ -312,4 +317,7 @@ class Block:
         """Keep the environment: a transaction ends with its block."""
 
     def _begin(self, store: LmdbStore) -> Level:
-        return Level(store, self._table._level(store))
+        table = self._table
+        if table._environment(write=True) is None or not store.writable:
+            raise table.failure("transaction", Error(READ_ONLY))
+        return Level(store, table._level(store))

@@ -14,7 +14,7 @@ from .lmdb_opening import GIB
 if TYPE_CHECKING:
     import threading
 
-    from lmdb import Transaction, _Database
+    from lmdb import Environment, Transaction, _Database
 
 T = TypeVar("T")
 
@@ -50,18 +50,24 @@ class Level:
         self._journaled = False
         self._number = 0
         self._hold: Iterator[None] | None = None
+        self._env: Environment | None = None
         self.begin()
 
     def begin(self) -> None:
         """Begin the LMDB transaction."""
-        env = self.store.env
+        if self.outer is None:
+            self._hold = hold(self.store.writing)
+        env = self._env = self.store.env
         if env is None:
             raise Error("the environment was closed")
         if self.outer is None:
-            self._hold = hold(self.store.writing)
             self.txn = env.begin(None, None, True)
             self._number = self.txn.id()
-            self.store.make_sure_of_all(self.txn)
+            try:
+                self.store.make_sure_of_all(self.txn)
+            except Error:
+                self.abort()
+                raise
             self._journaled = self.store.room() < ROOMY
         elif self.outer.txn is None:
             raise Error("the transaction around has failed: leave its block")
@@ -104,7 +110,8 @@ class Level:
                 break
         self.txn = None
         if self.outer is None:
-            self.store.settle(self.tables)
+            assert self._env is not None
+            self.store.settle(self._env, self.tables)
             self._hold = None
         else:
             self.outer.tables.update(self.tables)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hashstash.errors import ConfigurationError
@@ -64,7 +65,7 @@ class SqliteEngine(Engine):
         """Return the row stored under ``key``, or None if there is none."""
         table = self._table
         pool = table.pool
-        if pool.idle and not pool.pinned:
+        if pool.idle and (not pool.pinned or get_ident() not in pool.pinned):
             session = None
             try:
                 session = pool.idle.pop()
@@ -188,7 +189,8 @@ class SqliteEngine(Engine):
         """Run a statement that changes rows, and is atomic by itself; return how many."""
         table = self._table
         pool = table.pool
-        if pool.idle and not pool.pinned and table.until_check and not table.durable:
+        alone = not pool.pinned or get_ident() not in pool.pinned
+        if pool.idle and alone and table.until_check and not table.durable:
             table.until_check -= 1
             session = None
             try:

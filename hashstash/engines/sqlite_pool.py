@@ -25,6 +25,8 @@ PRAGMAS = (
 WAL_BYTES = 64 << 20
 """A log longer than this is copied into the file even if readers must wait for it."""
 SMALLEST_PAGE = 512
+ATTEMPTS = 10
+"""How often a store is made anew if others remove it meanwhile."""
 READERS_WAIT = 2000
 """Milliseconds for that, after which it is tried again later."""
 
@@ -107,12 +109,8 @@ class SqlitePool(SharedStore):
                     "this process was forked while a thread of its parent was in a transaction "
                     "there; fork outside transactions, or start processes by 'spawn'"
                 )
-            identity = self._find(write, durable)
-            if identity is None:
-                return None
-            session = _open(self.path, timeout, identity)
-            self._open.add(session)
-        return _made_durable(session, durable)
+            opened = self._connect(write, durable, timeout)
+        return None if opened is None else _made_durable(opened, durable)
 
     def take_back(self, session: Session) -> None:
         """Keep a connection, which is in no transaction, for the next thread."""
@@ -130,8 +128,7 @@ class SqlitePool(SharedStore):
         found = _identity(self.path)
         if found == self._identity:
             return False
-        with self._lock:
-            self._identity = found
+        self._identity = found  # no lock: who waits for a fork must not keep it waiting
         self._close_idle()
         return True
 
@@ -189,21 +186,33 @@ class SqlitePool(SharedStore):
         self._lock = threading.Lock()
         self._locked_for_fork = False
 
-    def _find(self, write: bool, durable: bool) -> tuple[int, int] | None:
-        """Return what file there is, made if it is wanted; the caller holds the lock."""
-        found = _identity(self.path)
-        if found is None and write:
+    def _connect(self, write: bool, durable: bool, timeout: float) -> Session | None:
+        """Open a connection, and make the file if it is wanted; the caller holds the lock."""
+        for _ in range(ATTEMPTS):
+            try:
+                with folders.held(os.path.dirname(self.path)):
+                    return self._connect_file(timeout)
+            except FileNotFoundError:
+                self._identity = None
+                if not write:
+                    return None
             folders.publish(self.path, _make_database, durable)
-            found = _identity(self.path)
-        if found is not None and found != self._identity:
+        raise UnopenableError("it is removed again and again")
+
+    def _connect_file(self, timeout: float) -> Session:
+        stat = os.stat(self.path)
+        found = stat.st_dev, stat.st_ino
+        if found != self._identity:
             folders.sweep(os.path.dirname(self.path))
-            size = os.stat(self.path).st_size
             # With a log, SQLite finishes what a power loss interrupted; and fewer bytes than a
             # page it takes for a new database.
+            size = stat.st_size
             if size < SMALLEST_PAGE or (size % SMALLEST_PAGE and not wal_bytes(self.path)):
                 raise UnopenableError(f"the file is cut off or overwritten: it has {size} bytes")
-        self._identity = found
-        return found
+            self._identity = found
+        session = _open(self.path, timeout, found)
+        self._open.add(session)
+        return session
 
     def _close_idle(self) -> None:
         while True:

@@ -104,26 +104,32 @@ class SqliteTable:
         if self.level(pool) is not None:
             refusal = sqlite3.OperationalError("it cannot be done inside a transaction")
             raise self.failure("destroy", refusal)
-        session = None
+        try:
+            removed = self._remove_tables_first(pool, folder)
+            pool.moved()
+            self.close()
+            if not removed or os.name == "nt":  # it is damaged, or open for reading only
+                folders.remove_folder(folder)
+        except OSError as exc:
+            raise self.failure("destroy", exc) from exc
+
+    def _remove_tables_first(self, pool: SqlitePool, folder: str) -> bool:
+        session, removed = None, False
         try:
             if os.path.exists(self.path):
                 session = pool.lend(True, self.durable, self._timeout)
             if session is not None:
                 _drop_all(session.connection)
-            folders.remove_folder(folder)
-            if session is not None:
+                folders.remove_folder(folder)
+                removed = True
                 session.connection.execute("COMMIT")
         except (sqlite3.Error, UnopenableError) as exc:
             if _is_busy(exc):
                 raise self.failure("destroy", exc) from exc
-            folders.remove_folder(folder)  # it is damaged, or open for reading only
         finally:
             if session is not None:
                 pool.discard(session)
-        pool.moved()
-        self.close()
-        if os.name == "nt":  # where files cannot be removed while they are open
-            folders.remove_folder(folder)
+        return removed
 
     def read(self, operation: str, read: Work[T], missing: T) -> T:
         """Return what ``read(connection)`` returns, or ``missing`` if there is no table."""

@@ -33,8 +33,8 @@ from hashstash.engines import (
 from hashstash.engines import lmdb as lmdb_engine
 from hashstash.engines.lmdb import LmdbEngine
 from hashstash.errors import EngineError
-from hashstash.testing.processes import METHODS, Child, in_threads
-from hashstash.testing.samples import make_row, sealed_row
+from hashstash.testing.processes import METHODS, Child, in_processes, in_threads
+from hashstash.testing.samples import is_sealed, make_row, sealed_row
 
 needs_fork = pytest.mark.skipif("fork" not in METHODS, reason="this system does not fork")
 
@@ -120,6 +120,9 @@ def test_read_only_disk(disk: Path, with_lock_file: bool) -> None:
             change()
         assert engine.location in str(caught.value)
         assert engine.get(b"key") == row
+    with pytest.raises(EngineError, match="Read-only file system"):
+        engine.destroy()
+    assert engine.get(b"key") == row
     engine.close()
     remount(disk, "rw")
     engine.put(b"key", b"new")
@@ -139,6 +142,7 @@ def use_no_more_descriptors(engine: Engine) -> list[str]:
         os.close(taken.pop())
     for each in taken:
         os.close(each)
+    engine.put(b"key", b"new")
     assert engine.get(b"key") == b"new"
     return messages
 
@@ -410,3 +414,27 @@ def test_threads_crowd_while_engines_open_and_close(tmp_path: Path) -> None:
     in_threads(use, [(n,) for n in range(4)])
     assert dict(at(tmp_path).items()) == rows
     at(tmp_path).destroy()
+
+
+def use_and_destroy(place: Place, seed: int) -> None:
+    chance = random.Random(seed)
+    engine = LmdbEngine(place)
+    versions = engine.sibling("versions")
+    for step in range(150):
+        key = b"key %d" % chance.randrange(5)
+        if step % 20 == seed:
+            engine.destroy()
+        with engine.transaction():
+            engine.put(key, sealed_row(key))
+            versions.put(key, sealed_row(key))
+        engine.put(key, sealed_row(key))
+        found = engine.get(key)
+        assert found is None or is_sealed(key, found)
+        assert all(is_sealed(key, row) for key, row in versions.items())
+
+
+def test_processes_destroy_what_others_use(tmp_path: Path) -> None:
+    place = at(tmp_path).place
+    in_processes(METHODS[0], use_and_destroy, [(place, seed) for seed in range(3)])
+    at(tmp_path).destroy()
+    assert os.listdir(tmp_path) == []
