@@ -18,6 +18,7 @@ FAULTS = (HashStashError, OSError)
 _NOTE = struct.Struct(">QQ16s")
 _ORDER = slice(0, 16)
 _STEPS = 8
+_MOST_DOUBTED = 10_000
 
 IsWhole = Callable[[bytes, bytes], bool]
 
@@ -55,10 +56,14 @@ class Copies:
         self._max_bytes, self._step = max_bytes, max_bytes // _STEPS
         self._largest = min(max_bytes, engine.max_row_bytes or max_bytes)
         self._since = random.uniform(0, self._step)
+        self._doubted: set[bytes] = set()  # what could not be dropped
+        self._usable = True
         self._warned = False
 
     def get(self, key: bytes) -> bytes | None:
         """Return the copy under ``key``, or None if there is no whole one."""
+        if not self._usable or key in self._doubted:
+            return None
         try:
             row = self._rows.get(key)
         except FAULTS as exc:
@@ -101,6 +106,8 @@ class Copies:
             self._warn(exc)
             self.drop(fitting)
             return 0
+        if self._doubted:
+            self._doubted.difference_update(fitting)
         return len(fitting)
 
     def confirm(self, key: bytes, row: bytes, asked: int) -> None:
@@ -111,7 +118,7 @@ class Copies:
             self._warn(exc)
 
     def drop(self, keys: Iterable[bytes]) -> None:
-        """Remove copies."""
+        """Remove copies; those that cannot be removed are not used by this process."""
         keys = list(keys)
         for table in (self._rows, self._notes):
             try:
@@ -120,10 +127,13 @@ class Copies:
                     table.delete_many(there)
             except FAULTS as exc:
                 self._warn(exc)
+                self._doubted.update(keys)
+                self._usable = self._usable and len(self._doubted) < _MOST_DOUBTED
 
     def clear(self) -> None:
         """Remove all copies."""
-        self._each(lambda table: table.clear())
+        self._usable = self._each(lambda table: table.clear())
+        self._doubted = set()
 
     def close(self) -> None:
         """Release files and connections."""
@@ -137,12 +147,16 @@ class Copies:
         """Remove what dead writers left behind."""
         self._each(lambda table: table.sweep())
 
-    def _each(self, act: Callable[[Engine], object]) -> None:
+    def _each(self, act: Callable[[Engine], object]) -> bool:
+        """Do something to both tables; report whether it could be done."""
+        done = True
         for table in (self._notes, self._rows):
             try:
                 act(table)
             except FAULTS as exc:
                 self._warn(exc)
+                done = False
+        return done
 
     def _make_room(self, size: int) -> None:
         """Remove the oldest copies if that is due before ``size`` bytes more are kept."""
