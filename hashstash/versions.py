@@ -72,7 +72,7 @@ class VersionedEngine(Engine):
 
     def put_many(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Add many rows, each as the next version of its key."""
-        with self._engine.transaction():
+        with self.transaction():
             for key, row in items:
                 self.put(key, row)
 
@@ -187,6 +187,7 @@ class VersionedEngine(Engine):
 
     def transaction(self) -> AbstractContextManager[None]:
         """Group writes as the engine does."""
+        self._mark()  # before the block, which may be taken back
         return self._engine.transaction()
 
     def sibling(self, table: str) -> Engine:  # type: ignore[override]
