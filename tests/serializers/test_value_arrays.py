@@ -49,7 +49,6 @@ ARRAYS = {
     "dates": np.array(["2020-01-01", "NaT"], "M8[D]"),
     "times": np.array(["2020-01-01T01:02:03.123456789"], "M8[ns]"),
     "steps of 25 s": np.array([1, -7], "m8[25s]"),
-    "no unit": np.array([1], "m8"),
     "complex": np.array([1 + 2j, complex(math.nan, -0.0)]),
     "half": np.array([1.5, 65504], "f2"),
     "long double": np.array([1, 3], "g") / 3,
@@ -246,8 +245,8 @@ def test_random_numbers_go_on_as_they_would_have() -> None:
     generator = np.random.default_rng(1)
     found, bits = round_trip((generator, generator.bit_generator))
     assert found.bit_generator is bits
-    spawned = round_trip(np.random.default_rng(1)).bit_generator.seed_seq.spawn(1)[0]
-    assert spawned.spawn_key == (0,)
+    if hasattr(bits, "seed_seq"):  # since numpy 1.25
+        assert bits.seed_seq.spawn(1)[0].spawn_key == (0,)
     sequence = np.random.SeedSequence(5, spawn_key=(1,))
     assert round_trip(sequence).generate_state(2).tolist() == sequence.generate_state(2).tolist()
 

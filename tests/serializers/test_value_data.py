@@ -319,3 +319,32 @@ def test_paths_of_the_other_system_are_pure_or_an_error() -> None:
     changed = data[:1] + (len(head)).to_bytes(8, "little") + head
     with pytest.raises(DecodeError, match="operating system"):
         HashstashSerializer().loads(changed, trusted=False)
+
+
+def test_zones_of_pytz() -> None:
+    pytz = pytest.importorskip("pytz")
+    paris = pytz.timezone("Europe/Paris")
+    summer = paris.localize(dt.datetime(2024, 7, 1))
+    value = [pytz.utc, paris, summer.tzinfo, summer, dt.time(1, tzinfo=pytz.utc)]
+    found = as_data(value)
+    assert found == value
+    assert all(one is two for one, two in zip(found[:3], value[:3], strict=True))
+    assert found[3].utcoffset() == dt.timedelta(hours=2)
+    fixed = pytz.FixedOffset(90)
+    assert round_trip(dt.datetime(2024, 1, 1, tzinfo=fixed)).utcoffset() == fixed.utcoffset(None)
+
+
+def test_moments_of_any_zone() -> None:
+    class Zone(dt.tzinfo):
+        def utcoffset(self, _: Any) -> dt.timedelta:
+            return dt.timedelta(hours=5)
+
+        def dst(self, _: Any) -> None:
+            return None
+
+        def tzname(self, _: Any) -> str:
+            return "five"
+
+    found = round_trip(dt.datetime(2024, 1, 1, 2, fold=1, tzinfo=Zone()))
+    assert (type(found.tzinfo), found.fold) == (Zone, 1)
+    assert found.utcoffset() == dt.timedelta(hours=5)

@@ -65,7 +65,8 @@ def test_every_tag_that_can_run_something_is_marked() -> None:
     data = {
         "!i1", "!i2", "!i4", "!i8", "!f8", "!bytes", "!bytearray", "!memoryview", "!array",
         "!text-array", "!int", "!float", "!str", "!complex", "!constant", "!range", "!slice",
-        "!regex", "!plain", "!tuple", "!frozenset", "!set", "!dict", "!OrderedDict", "!Counter",
+        "!regex", "!plain", "!tuples", "!tuple", "!pytz", "!frozenset",
+        "!set", "!dict", "!OrderedDict", "!Counter",
         "!defaultdict", "!deque", "!ChainMap", "!mappingproxy", "!namespace", "!type", "!builtin",
         "!alias", "!unpacked", "!union", "!exception", "!date", "!datetime", "!time", "!moment",
         "!timedelta", "!timezone", "!zone", "!decimal", "!fraction", "!uuid", "!path", "!ip",

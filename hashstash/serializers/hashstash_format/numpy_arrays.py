@@ -146,7 +146,13 @@ def _field_step(value: Array, index: int) -> str:
     return f"[{value.dtype.names[index - 3]!r}]"
 
 
+def _generator(_: Writer, value: np.random.Generator) -> Parts:
+    # Its own reduction does not tell, before numpy 1.25, that the source of bits may be shared.
+    return "!reduce", [np.random.Generator, (value.bit_generator,)]
+
+
 PARTS[np.ndarray] = _array
+PARTS[np.random.Generator] = _generator
 PARTS[np.ma.MaskedArray] = _masked
 ATOMS[_CONSTANT] = lambda _: {"!np.masked-constant": []}
 RULES["!np.array"] = Rule(read=_read_array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import io
 from collections.abc import Callable, Iterator
+from datetime import tzinfo
 from enum import Enum
 from sys import intern
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ def _choose(kind: type) -> Take:
         return _refuse_iterator
     if kind.__module__ == "dataclasses":
         return _dataclass_part
+    if issubclass(kind, tzinfo) and kind.__module__.partition(".")[0] == "pytz":
+        from .pytz_zones import zone_parts
+
+        return zone_parts
     return _ordinary if _is_ordinary(kind) else reduced
 
 

@@ -12,6 +12,7 @@ from .vocabulary import PARTS, RULES, STEPS, Parts, Rule
 if TYPE_CHECKING:
     from .writer import Writer
 
+_NUMPY_ARRAY: Any = type(pd.Series([0]).array)  # its name has changed
 UNITS = frozenset({"s", "ms", "us", "ns"})
 _MASKED = {
     "integer": pd.arrays.IntegerArray,
@@ -23,7 +24,7 @@ _MASKED = {
 def contents(value: Any) -> Any:
     """Return the array in a series or index: of numpy where that is all there is."""
     array = value.array
-    if type(array) is pd.arrays.NumpyExtensionArray:  # not one made from it, for text
+    if type(array) is _NUMPY_ARRAY:  # not one made from it, for text
         return array.to_numpy()
     return array
 
@@ -138,7 +139,7 @@ def _numpy(_: Writer, value: Any) -> Parts:
 
 def _make_numpy(children: list[Any]) -> Any:
     (array,) = children
-    return pd.arrays.NumpyExtensionArray(array)
+    return _NUMPY_ARRAY(array)
 
 
 def _steps(*names: str) -> Any:
@@ -150,7 +151,7 @@ PARTS[pd.arrays.TimedeltaArray] = lambda _, value: ("!pd.timedeltas", [value.asi
 PARTS[pd.arrays.PeriodArray] = lambda _, value: ("!pd.periods", [value.asi8, value.freqstr])
 PARTS[pd.arrays.IntervalArray] = _intervals
 PARTS[pd.Categorical] = _categories
-PARTS[pd.arrays.NumpyExtensionArray] = _numpy
+PARTS[_NUMPY_ARRAY] = _numpy
 PARTS[pd.arrays.ArrowExtensionArray] = _arrow
 for _kind, _class in _MASKED.items():
     PARTS[_class] = _masked(_kind)

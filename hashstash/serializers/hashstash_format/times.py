@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .reader import Reader
     from .writer import Writer
 
-_ZONE_KEY = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*")
+ZONE_KEY = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*")
 _ZONES = (timezone, ZoneInfo)
 
 
@@ -100,7 +100,7 @@ def _zone_node(value: ZoneInfo) -> Node:
 
 def _read_zone(_: Reader, args: str | list[str]) -> ZoneInfo:
     key = args if isinstance(args, str) else args[0]
-    if not _ZONE_KEY.fullmatch(key):
+    if not ZONE_KEY.fullmatch(key):
         raise ValueError(f"{key[:80]!r} is not the key of a time zone")
     try:
         return ZoneInfo(key) if isinstance(args, str) else ZoneInfo.no_cache(key)

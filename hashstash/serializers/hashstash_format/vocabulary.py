@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hashstash.errors import MissingDependencyError
+from hashstash.errors import DecodeError, MissingDependencyError
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -69,6 +69,7 @@ _MODULES = {
     "numpy_arrays": ("numpy", "!np."),
     "pandas_tables": ("pandas", "!pd."),
     "polars_tables": ("polars", "!pl."),
+    "pytz_zones": ("", "!pytz"),
     "times": ("datetime zoneinfo", "!date !time !datetime !moment !timedelta !timezone !zone"),
 }
 """Module of the vocabulary: the packages of the types it knows, its tags or how they begin."""
@@ -92,7 +93,7 @@ def load_for_tag(tag: str) -> Rule | None:
     """Import the module that knows ``tag``; return its rule, or None if the tag is unknown.
 
     Raises:
-        MissingDependencyError: it needs a package that is not installed.
+        MissingDependencyError, DecodeError: it needs a package that is not installed.
     """
     name = _BY_TAG.get(tag) or _BY_TAG.get(tag[:4], "objects")
     try:
@@ -100,6 +101,9 @@ def load_for_tag(tag: str) -> Rule | None:
     except ModuleNotFoundError as exc:
         package = _EXTRAS.get((exc.name or "").partition(".")[0])
         if package is None:
-            raise
+            raise DecodeError(
+                f"Reading a value with {tag!r} in it needs: pip install {exc.name}",
+                stage="hashstash",
+            ) from exc
         raise MissingDependencyError(f"Reading a value with {exc.name} in it", package) from exc
     return RULES.get(tag)
