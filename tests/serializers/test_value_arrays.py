@@ -158,7 +158,7 @@ SCALARS = [
     np.float64(1.5), np.float32(0.1), np.float16(2), np.float32("nan"), np.float64("-inf"),
     np.int8(-3), np.int64(-(2**63)), np.uint64(2**64 - 1), np.bool_(True), np.complex64(1 + 2j),
     np.longdouble(1) / 3, np.str_("a\x00b\x00"), np.bytes_(b"a\x00"), np.str_("\ud800"),
-    np.datetime64("2020-01-01T01:02"), np.datetime64("NaT"), np.timedelta64(3, "25s"),
+    np.datetime64("2020-01-01T01:02"), np.datetime64("NaT", "D"), np.timedelta64(3, "25s"),
     np.void(b"abc"), np.zeros(2, dtype=[("a", "i4"), ("b", "f8")])[0],
 ]  # fmt: skip
 
