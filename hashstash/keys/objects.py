@@ -211,6 +211,8 @@ def _reducing(kind: type) -> Handler:
 
 def _reduce(value: object) -> str | tuple[Any, ...]:
     reducer = copyreg.dispatch_table.get(type(value))
+    if isinstance(value, BaseException):
+        reducer = None  # libraries register their own for every exception there is: tblib
     try:
         reduced = reducer(value) if reducer is not None else value.__reduce_ex__(4)
     except Exception as exc:

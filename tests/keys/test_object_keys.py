@@ -3,6 +3,7 @@ from __future__ import annotations
 import array
 import collections
 import copy
+import copyreg
 import enum
 import functools
 import pickle
@@ -220,3 +221,11 @@ def test_many_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_reducer_that_others_register_for_exceptions_changes_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = stable_hash(ValueError("a", 1))
+    monkeypatch.setitem(copyreg.dispatch_table, ValueError, lambda error: (str, ("tampered",)))
+    assert stable_hash(ValueError("a", 1)) == before
