@@ -17,7 +17,7 @@ from typing import Any
 import key_samples as s
 import pytest
 
-from hashstash.keys import stable_bytes, stored_key
+from hashstash.keys import stable_bytes, stable_hash, stored_key
 
 
 def all_differ(*values: Any) -> bool:
