@@ -79,7 +79,9 @@ def set_aside(engine: Engine, codec: Codec) -> Iterator[UnreadableRow]:
             continue
         stored = found.stored_key
         try:
-            row = versions.version(stored, found.version) if found.version else engine.latest(stored)
+            row = (
+                versions.version(stored, found.version) if found.version else engine.latest(stored)
+            )
         except _UNREADABLE:
             continue  # it is no row at all, but what another program has put there: it stays
         if row is None:
