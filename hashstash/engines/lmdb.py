@@ -15,7 +15,7 @@ from hashstash.errors import ConfigurationError, MissingDependencyError
 
 from . import folders
 from .base import ETAG, PAGE, Engine, Place, pages
-from .lmdb_pages import items_after, keys_after, rows_of, some
+from .lmdb_pages import GONE, Page, clear, count, items_after, keys_after, rows_of, some
 from .lmdb_table import Block, LmdbTable
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class LmdbEngine(Engine):
             try:
                 begin, db = table.reader
                 row = begin(db).get(key)
-                if row is not None or begin().get(table.mark) is not None:
+                if row is not None or begin().get(GONE) is None:
                     return row
             except Error:
                 pass  # not open, or changed under us: try again below
@@ -97,11 +97,12 @@ class LmdbEngine(Engine):
         if table.until_check and (not table.pinned or get_ident() not in table.pinned):
             table.until_check -= 1
             try:
-                lock, begin, db = table.writer
+                lock, begin, db, main = table.writer
                 with lock, begin(db, None, True) as txn:
-                    txn.put(key, row)
-                    txn.commit()
-                    return
+                    if txn.get(GONE, None, main) is None:
+                        txn.put(key, row)
+                        txn.commit()
+                        return
             except Error:
                 pass
         table.write("put", lambda txn, db: txn.put(key, row, db=db), len(row))
@@ -129,18 +130,21 @@ class LmdbEngine(Engine):
 
     def keys(self) -> Iterator[bytes]:
         """Yield every key once, in their order; a page of them is read at a time."""
-        page: list[bytes] = []
+        last: bytes | None = None
         while True:
-            page = self._keys_after(page[-1] if page else None)
+            page, last = self._keys_after(last)
             yield from page
-            if len(page) < PAGE:
+            if last is None:
                 return
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key with its row, as ``keys`` does."""
-        page: list[tuple[bytes, bytes]] = []
-        while page := self._items_after(page[-1][0] if page else None):
+        last: bytes | None = None
+        while True:
+            page, last = self._items_after(last)
             yield from page
+            if last is None:
+                return
 
     def get_many(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield each key, in the order given, with its row or None."""
@@ -181,11 +185,11 @@ class LmdbEngine(Engine):
 
     def count(self) -> int:
         """Return how many keys there are, in a time that does not grow with them."""
-        return self._table.read("count", lambda txn, db: int(txn.stat(db)["entries"]), 0)
+        return self._table.read("count", count, 0)
 
     def clear(self) -> None:
         """Remove this table's rows. The file keeps its size; its pages are used again."""
-        self._table.remove("clear", lambda txn, db: txn.drop(db, delete=False), None)
+        self._table.remove("clear", clear, None)
 
     def size_bytes(self) -> int:
         """Return how many bytes the environment's file takes, all tables included."""
@@ -212,11 +216,13 @@ class LmdbEngine(Engine):
         """Remove the environment with all its tables, and close it."""
         self._table.destroy(self.folder)
 
-    def _keys_after(self, last: bytes | None) -> list[bytes]:
-        return self._table.read("keys", lambda txn, db: keys_after(txn, db, last), [])
+    def _keys_after(self, last: bytes | None) -> Page[bytes]:
+        nothing: Page[bytes] = [], None
+        return self._table.read("keys", lambda txn, db: keys_after(txn, db, last), nothing)
 
-    def _items_after(self, last: bytes | None) -> list[tuple[bytes, bytes]]:
-        return self._table.read("items", lambda txn, db: items_after(txn, db, last), [])
+    def _items_after(self, last: bytes | None) -> Page[tuple[bytes, bytes]]:
+        nothing: Page[tuple[bytes, bytes]] = [], None
+        return self._table.read("items", lambda txn, db: items_after(txn, db, last), nothing)
 
     def _rows(self, keys: list[bytes]) -> list[bytes | None]:
         none: list[bytes | None] = [None] * len(keys)

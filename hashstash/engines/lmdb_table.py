@@ -44,7 +44,8 @@ def _not_open(*_: object) -> NoReturn:
 
 _Begin = Callable[..., "Transaction[bytes]"]
 _NO_READER: tuple[_Begin, Any] = (_not_open, None)
-_NO_WRITER: tuple[AbstractContextManager[Any], _Begin, Any] = (nullcontext(), _not_open, None)
+_Lock = AbstractContextManager[Any]
+_NO_WRITER: tuple[_Lock, _Begin, Any, Any] = (nullcontext(), _not_open, None, None)
 
 
 class LmdbTable:
@@ -75,11 +76,9 @@ class LmdbTable:
         self.reader = _NO_READER
         """``begin, db``, for ``begin(db)``."""
         self.writer = _NO_WRITER
-        """``lock, begin, db``, for ``with lock, begin(db, None, True)``."""
+        """``lock, begin, db, main``, for ``with lock, begin(db, None, True)``."""
         self.pinned: dict[int, weakref.ref[Level]] = {}
         """The transactions of the process's threads here; reader and writer are for others."""
-        self.mark = b""
-        """The key under which LMDB lists the table: if it is gone, so is the store."""
         self.until_check = CHECK_EVERY
         self._durable, self._map_size = durable, map_size
         self._store: LmdbStore | None = None
@@ -164,10 +163,9 @@ class LmdbTable:
             db = store.table(env, self.name, create=False)
             if db is None:
                 return store.read_once(env, self.name, read, missing)
-            self.mark = store.mark(self.name)
             self.reader = env.begin, db
             with env.begin(db) as txn:
-                store.make_sure_of(txn, self.mark)
+                store.make_sure(txn)
                 return read(txn, db)
 
         store = self.shared()
@@ -204,12 +202,11 @@ class LmdbTable:
             db = store.table(env, self.name, create=True)
             if db is None:
                 raise Error("the environment was opened anew meanwhile")
-            self.mark = store.mark(self.name)
             self.reader = env.begin, db
-            self.writer = store.writing, env.begin, db
+            self.writer = store.writing, env.begin, db, store.main
             begin: _Begin = env.begin
             with store.writing, begin(db, None, True, buffers) as txn:
-                store.make_sure_of(txn, self.mark)
+                store.make_sure(txn)
                 result = write(txn, db)
                 txn.commit()  # leaving the block would not tell if it could not
             return result

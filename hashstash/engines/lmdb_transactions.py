@@ -64,7 +64,7 @@ class Level:
             self.txn = env.begin(None, None, True)
             self._number = self.txn.id()
             try:
-                self.store.make_sure_of_all(self.txn)
+                self.store.make_sure(self.txn)
             except Error:
                 self.abort()
                 raise

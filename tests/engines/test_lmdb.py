@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import lmdb
 import pytest
 from faults import assert_names_are_synced, traced
 
@@ -592,3 +593,67 @@ def test_a_file_where_the_folder_should_be(
     with pytest.raises(EngineError, match=r"Not a directory|File exists"):
         act(at(tmp_path))
     assert (tmp_path / "stash").read_text() == "mine"
+
+
+def test_rows_beside_lmdbs_list_of_tables(engine: LmdbEngine) -> None:
+    """The main table has the names of the others in it, which nobody sees."""
+    edges = [b"\0", b"\0k", b"\1", b"\1hashstash", b"\1hashstash;", b"\1k", b"\2", b"versions"]
+    engine.put_many((key, b"row") for key in edges)
+    tables = {name: engine.sibling(name) for name in ("versions", "leases", "ä b")}
+    for name, table in tables.items():
+        table.put_many((key, name.encode()) for key in edges)
+    assert list(engine.keys()) == edges
+    assert [key for key, _ in engine.items()] == edges
+    assert engine.count() == len(edges)
+    assert tables["leases"].count() == len(edges)
+    assert engine.delete_many(edges[:2]) == 2
+    engine.clear()
+    assert list(engine.keys()) == []
+    assert engine.count() == 0
+    for name, table in tables.items():
+        assert dict(table.items()) == dict.fromkeys(edges, name.encode())
+    tables["versions"].clear()
+    assert tables["leases"].count() == len(edges)
+    engine.put_many((b"key %d" % number, b"row") for number in range(2500))
+    assert len(list(engine.items())) == len(set(engine.keys())) == engine.count() == 2500
+    with pytest.raises(_StopError), engine.transaction():
+        engine.clear()
+        assert engine.count() == 0
+        raise _StopError
+    assert engine.count() == 2500
+    engine.destroy()
+
+
+def test_an_environment_of_the_next_format(tmp_path: Path) -> None:
+    """py-lmdb makes such ones if it is told so; the file says which it is."""
+    engine = at(tmp_path)
+    Path(engine.place.folder).mkdir()
+    lmdb.open(engine.location, subdir=False, lib_version=1).close()
+    versions = engine.sibling("versions")
+    rows = {b"key %d" % number: b"row" * number for number in range(300)}
+    engine.put_many(rows.items())
+    versions.put(b"v", b"row")
+    engine.close()
+    versions.close()
+    assert dict(engine.items()) == rows
+    assert versions.get(b"v") == b"row"
+    assert engine.count() == 300
+    engine.clear()
+    assert versions.count() == 1
+    engine.put(b"k", b"row")
+    assert Child(METHODS[0], LmdbEngine(engine.place).get, b"k").result() == b"row"
+    engine.destroy()
+
+
+def test_a_store_that_is_read_first_is_as_durable(engine: LmdbEngine) -> None:
+    """What a read found open need not be good enough for a write."""
+    system = LmdbEngine(replace(engine.place, durability="system"))
+    engine.put(b"k", b"1")
+    assert system.get(b"k") == b"1"
+    store = system._table.shared()
+    before = store.synced
+    system.put(b"k", b"2")
+    assert (before, store.synced) == (False, True)
+    engine.put(b"k", b"3")
+    assert system.get(b"k") == b"3"
+    engine.destroy()

@@ -191,7 +191,7 @@ def damaged(tmp_path: Path) -> tuple[LmdbEngine, dict[bytes, bytes], bytes]:
     return engine, rows, Path(engine.location).read_bytes()
 
 
-@pytest.mark.parametrize("part", [0, 1, 100, 4096, 8191, 8192, 12288, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("part", [0, 1, 100, 4096, 8191, 8192, 12288, 0.3, 0.5, 0.7, 0.9])
 def test_a_file_cut_short(tmp_path: Path, part: float) -> None:
     """LMDB alone would be killed by the system (SIGBUS) for reading past the end."""
     engine, rows, whole = damaged(tmp_path)
