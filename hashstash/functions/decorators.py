@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import fields
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -58,11 +58,25 @@ def stashed_once(
 def _stashed(
     stash: HashStash, function: Callable[..., Any], options: ResultOptions
 ) -> StashedFunction[..., Any]:
-    if not iscoroutinefunction(callee_of(function).function):
-        return StashedFunction(stash, function, options)
-    from .coroutines import StashedCoroutineFunction
+    return stashed_class(callee_of(function).function)(stash, function, options)
 
-    return StashedCoroutineFunction(stash, function, options)
+
+def stashed_class(function: Callable[..., Any]) -> type[StashedFunction[..., Any]]:
+    """Return what makes a stashed function of ``function``.
+
+    Raises:
+        TypeError: it is a generator function.
+    """
+    if iscoroutinefunction(function):
+        from .coroutines import StashedCoroutineFunction
+
+        return StashedCoroutineFunction
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        raise TypeError(
+            f"{function!r} is a generator function: what it yields can be gone through once, and "
+            "cannot be stored. Have it return a list."
+        )
+    return StashedFunction
 
 
 def attach(function: Callable[..., Any], stashed: StashedFunction[..., Any]) -> None:
@@ -163,7 +177,7 @@ def mapped(
     results = ResultOptions(**settings)
 
     def decorated(function: Callable[..., Any]) -> Callable[..., StashMap]:
-        stashed = StashedFunction(stash, function, results)
+        stashed = _stashed(stash, function, results)
 
         @functools.wraps(function)
         def many(

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from hashstash.stash import HashStash
 
     from .function_stash import FunctionStash
-    from .identity import Identity
+    from .target import Target
 
 MOST_ENTRIES = 1000
 """How many entries are looked through for the nearest one."""
 
-Reason = Literal["stored", "expired", "code changed", "other arguments", "no results"]
+Reason = Literal[
+    "stored", "expired", "raised before", "code changed", "other arguments", "no results"
+]
 
 
 @dataclass(frozen=True)
@@ -44,29 +46,34 @@ class Explanation:
         return "\n  ".join((head, *self.details))
 
 
-def explain(parent: HashStash, stash: FunctionStash, identity: Identity, key: Any) -> Explanation:
+def explain(parent: HashStash, target: Target, key: Any) -> Explanation:
     """Return why the call that ``key`` stands for would hit or miss.
 
     Args:
         parent: the stash below which results are kept.
-        stash: the results of the present state of the function.
-        identity: the function.
+        target: where those of the present state of the function are.
         key: the key of the call.
     """
+    stash = target.stash
     stored, _ = stored_key(key)
     row = stash._get(stored)
+    if row is not None and not is_expired(row, stored):
+        return Explanation(True, "stored", (_age(row),))
+    if target.kept and (error := target.kept_error(stored)) is not None:
+        return Explanation(False, "raised before", (f"raises again what is kept: {error!r}",))
     if row is not None:
-        age = f"stored {(time_ns() - time_of(row)) / 1e9:.1f} s ago"
-        if is_expired(row, stored):
-            return Explanation(False, "expired", (age,))
-        return Explanation(True, "stored", (age,))
-    for state in known_states(parent, identity):
-        if state != identity.version:
+        return Explanation(False, "expired", (_age(row),))
+    for state in known_states(parent, stash.identity):
+        if state != stash.identity.version:
             earlier = stash_of_state(parent, stash, state)
             if earlier._get(stored) is not None:
                 told = "this call was stored for an earlier state of the function's code"
                 return Explanation(False, "code changed", (told, f"in {earlier.path}"))
     return _nearest(stash, key)
+
+
+def _age(row: bytes) -> str:
+    return f"stored {(time_ns() - time_of(row)) / 1e9:.1f} s ago"
 
 
 def _nearest(stash: FunctionStash, key: Any) -> Explanation:

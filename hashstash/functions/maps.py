@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, overload
 
 from hashstash.errors import ConfigurationError, HashStashError
 
 from .driver import Driver
 from .progress import Progress
+from .runs import Calls, KnownRuns, PassingRuns, Run, Runs, calls_of
+from .target import warn
 
 if TYPE_CHECKING:
-    from .driver import Run
     from .results import StashedFunction
 
 SHOWN = 10
@@ -82,7 +82,7 @@ class StashMapRun:
 
     Args:
         owner: the map.
-        run: its state.
+        run: its state, as far as it is known.
     """
 
     def __init__(self, owner: StashMap, run: Run) -> None:
@@ -101,12 +101,12 @@ class StashMapRun:
     @property
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._run.done
+        return self._now().done
 
     @property
     def was_cached(self) -> bool:
         """Whether its result was stored before."""
-        return self._run.was_cached
+        return self._now().was_cached
 
     @property
     def result(self) -> Any:
@@ -115,17 +115,22 @@ class StashMapRun:
         Raises:
             MapItemError: the call raised; its exception is the cause.
         """
-        self._owner._driver.wait_for(self._run)
-        return self._owner._value(self._run)
+        run = self._run = self._owner._wait_for(self._run)
+        return self._owner._result(run)
+
+    def _now(self) -> Run:
+        if not self._run.done:
+            self._run = self._owner._latest(self._run)
+        return self._run
 
     def __repr__(self) -> str:
-        run = self._run
+        run = self._now()
         if not run.done:
             shown = "?"
         elif run.error is not None:
             shown = f"{type(run.error).__name__}: {run.error}"
         else:
-            shown = repr(self._owner._driver.value_of(run))
+            shown = repr(self._owner._result(run))
         return f"StashMapRun({self._owner.call_text(run)} >>> {shown})"
 
 
@@ -155,18 +160,19 @@ class StashMap:
         if isinstance(objects, str | bytes):
             raise TypeError(f"objects are many, and {objects!r} is one: give a list of them")
         self._stashed, self._common, self._settings = stashed, common, settings
-        total, given = _length(objects), _length(options)
-        self._sized = total is not None
-        if total is not None and given is not None and given != total:
-            raise ConfigurationError(
-                f"options are one dict for each object: {given} for {total} objects"
-            )
-        self._driver = Driver(
-            stashed, _calls(objects, options, star=settings.star), total, common, settings,
-            Progress(settings.progress, lambda: _description(stashed, total, settings), total),
-        )  # fmt: skip
-        self._end = weakref.finalize(self, self._driver.cancel)
-        self._driver.begin(compute=settings.precompute)
+        self._runs: Runs
+        if isinstance(objects, Sized):
+            self._runs = KnownRuns(Calls(objects, options, star=settings.star))
+        else:
+            self._runs = PassingRuns(calls_of(objects, options, star=settings.star))
+        progress = Progress(settings.progress, self._description, self._runs.total)
+        self._driver = Driver(stashed, self._runs, common, settings, progress)
+        self._told = 0
+        self._end = weakref.finalize(self, self._driver.let_go)
+        if settings.precompute:
+            self._driver.start()
+        elif settings.preload and not settings.force and isinstance(self._runs, KnownRuns):
+            self._driver.start(compute=False)
 
     # -- results ----------------------------------------------------------------------------
 
@@ -184,11 +190,10 @@ class StashMap:
             MapItemError: a call raised; its exception is the cause.
         """
         ordered = self._settings.ordered if ordered is None else ordered
-        for run in self._driver.iterate(ordered=ordered):
-            if run.error is not None and return_exceptions:
-                yield run.error
-            else:
-                yield self._value(run)
+        for run, result in self._ended(ordered=ordered):
+            if run.error is not None and not return_exceptions:
+                raise self._item_error(run) from run.error
+            yield result
 
     @property
     def results(self) -> list[Any]:
@@ -201,13 +206,17 @@ class StashMap:
 
     def items(self) -> Iterator[tuple[tuple[tuple[Any, ...], dict[str, Any]], Any]]:
         """Yield ``((args, kwargs), result)`` in the order of the objects; waits for each."""
-        for run in self._driver.iterate(ordered=True):
-            yield (run.args, {**self._common, **run.kwargs}), self._value(run)
+        for run, result in self._ended(ordered=True):
+            if run.error is not None:
+                raise self._item_error(run) from run.error
+            yield (run.args, {**self._common, **run.kwargs}), result
 
     def keys(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield ``(args, kwargs)`` of each call, in the order of the objects."""
-        for run in self._all_runs():
-            yield run.args, {**self._common, **run.kwargs}
+        runs = self._known()
+        for index in range(runs.total):
+            args, kwargs = runs.calls[index]
+            yield args, {**self._common, **kwargs}
 
     def values(self) -> Iterator[Any]:
         """Yield the results in the order of the objects; waits for each."""
@@ -216,7 +225,7 @@ class StashMap:
     # -- calls ------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        total = self._driver.total
+        total = self._runs.total
         if total is None:
             raise TypeError("The objects come from an iterator that has not ended: no length yet")
         return total
@@ -228,20 +237,20 @@ class StashMap:
     def __getitem__(self, index: slice) -> list[StashMapRun]: ...
 
     def __getitem__(self, index: int | slice) -> StashMapRun | list[StashMapRun]:
-        runs = self._all_runs()
+        runs = self._known()
         if isinstance(index, slice):
-            return [StashMapRun(self, run) for run in runs[index]]
-        return StashMapRun(self, runs[index])
+            return [StashMapRun(self, runs[n]) for n in range(runs.total)[index]]
+        return StashMapRun(self, runs[range(runs.total)[index]])
 
     def __iter__(self) -> Iterator[StashMapRun]:
-        return (StashMapRun(self, run) for run in self._all_runs())
+        runs = self._known()
+        return (StashMapRun(self, runs[n]) for n in range(runs.total))
 
     def __repr__(self) -> str:
-        runs = self._driver.known(SHOWN)
-        shown = [repr(StashMapRun(self, run)) for run in runs]
-        total = self._driver.total
-        if total is None or total > len(runs):
-            shown.append(f"... {total - len(runs)} more" if total else "...")
+        shown = [repr(StashMapRun(self, run)) for run in self._runs.first(SHOWN)]
+        total = self._runs.total
+        if total is None or total > len(shown):
+            shown.append(f"... {total - len(shown)} more" if total else "...")
         return f"StashMap([{', '.join(shown)}])"
 
     # -- life -------------------------------------------------------------------------------
@@ -251,8 +260,16 @@ class StashMap:
 
         Args:
             timeout: seconds to wait at the most.
+
+        Raises:
+            MapCancelledError: the map was cancelled before.
         """
-        return self._driver.wait(timeout)
+        if timeout != 0:
+            self._driver.start()
+        with _Interruptible(self):
+            ended = self._runs.wait(timeout)
+        self._warn()
+        return ended
 
     def cancel(self) -> None:
         """Stop; what was done is kept, and a later map goes on from there."""
@@ -261,9 +278,17 @@ class StashMap:
     @property
     def done(self) -> bool:
         """Whether all calls ended."""
-        return self._driver.wait(0)
+        return self._runs.all_ended
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _description(self) -> str:
+        if self._settings.desc is not None:
+            return self._settings.desc
+        total, processes = self._runs.total, self._settings.num_proc
+        objects = f"{total} objects" if total is not None else "objects"
+        text = f"Mapping {self._stashed.stash.identity.name} across {objects}"
+        return text if processes is None else f"{text} [{processes}x]"
 
     def call_text(self, run: Run) -> str:
         """Return a call as people write it."""
@@ -271,41 +296,61 @@ class StashMap:
         words += [f"{k}={v!r}" for k, v in {**self._common, **run.kwargs}.items()]
         return f"{self._stashed.stash.identity.name}({', '.join(words)})"
 
-    def _value(self, run: Run) -> Any:
-        if run.error is None:
-            return self._driver.value_of(run)
+    def _ended(self, *, ordered: bool) -> Iterator[tuple[Run, Any]]:
+        """Yield calls as they end, or in order, with their results."""
+        self._driver.start()
+        with _Interruptible(self):
+            for page in self._runs.pages(ordered=ordered):
+                yield from zip(page, self._driver.lookup.results(page), strict=True)
+        self._warn()
+
+    def _result(self, run: Run) -> Any:
+        if run.error is not None:
+            raise self._item_error(run) from run.error
+        return next(self._driver.lookup.results([run]))
+
+    def _item_error(self, run: Run) -> MapItemError:
         call = self.call_text(run)
         short = call if len(call) <= 200 else f"{call[:197]}..."
         message = f"Item {run.index}, {short}, raised {type(run.error).__name__}: {run.error}"
-        raise MapItemError(message, run.index, call) from run.error
+        return MapItemError(message, run.index, call)
 
-    def _all_runs(self) -> Sequence[Run]:
-        if not self._sized:
+    def _wait_for(self, run: Run) -> Run:
+        self._driver.start()
+        with _Interruptible(self):
+            return self._known().wait_for(run.index)
+
+    def _latest(self, run: Run) -> Run:
+        return self._runs[run.index] if isinstance(self._runs, KnownRuns) else run
+
+    def _known(self) -> KnownRuns:
+        if not isinstance(self._runs, KnownRuns):
             raise TypeError("The objects come from an iterator: use results_iter()")
-        return self._driver.all_runs()
+        return self._runs
+
+    def _warn(self) -> None:
+        """Warn, once, of results that could not be stored."""
+        problems = self._driver.problems
+        new, self._told = problems[self._told :], len(problems)
+        if new:
+            name = self._stashed.stash.identity.name
+            results = f"{len(new)} results" if len(new) > 1 else "1 result"
+            warn(f"{results} of a map of {name} not stored: {new[0]}")
 
 
-def _length(many: object) -> int | None:
-    return len(many) if isinstance(many, Sized) else None
+class _Interruptible:
+    """A block of waiting: Ctrl-C in it stops the map.
 
+    Args:
+        owner: the map.
+    """
 
-def _calls(
-    objects: Iterable[Any], options: Iterable[Mapping[str, Any]] | None, *, star: bool
-) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Yield arguments and keyword arguments of each call."""
-    given: Iterable[Mapping[str, Any]] = repeat({}) if options is None else options
-    for one, keywords in zip(objects, given, strict=options is not None):
-        if star and not isinstance(one, (tuple, list)):
-            raise TypeError(f"With star=True each object is a tuple of arguments, not {one!r}")
-        yield tuple(one) if star else (one,), dict(keywords)
+    def __init__(self, owner: StashMap) -> None:
+        self._owner = owner
 
+    def __enter__(self) -> None:
+        pass
 
-def _description(
-    stashed: StashedFunction[..., Any], total: int | None, settings: MapOptions
-) -> str:
-    """Return what the progress bar of a map says."""
-    if settings.desc is not None:
-        return settings.desc
-    objects = f"{total} objects" if total is not None else "objects"
-    processes = f" [{settings.num_proc}x]" if settings.num_proc is not None else ""
-    return f"Mapping {stashed.stash.identity.name} across {objects}{processes}"
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._owner.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hashstash.errors import ConfigurationError
 from hashstash.expiry import Seconds, seconds_of
@@ -32,6 +32,8 @@ class ResultOptions:
         exceptions_ttl: seconds, or a timedelta, for which they are; default: ``ttl``.
         strict: whether a result that cannot be stored is an error and not a warning.
         single_flight: whether callers of the same missing key wait for one computation.
+        on_unavailable: what to do while the server that keeps the results is away: ``raise``, or
+            ``miss``: compute without it, warn once, and try it again every half a minute.
     """
 
     ignore: Collection[str] = ()
@@ -46,6 +48,7 @@ class ResultOptions:
     exceptions_ttl: Seconds | None = None
     strict: bool = False
     single_flight: bool = True
+    on_unavailable: Literal["raise", "miss"] = "raise"
 
     def __post_init__(self) -> None:
         for name in ("ttl", "refresh_after", "exceptions_ttl"):
@@ -53,6 +56,10 @@ class ResultOptions:
         if self.on_change not in ON_CHANGE:
             raise ConfigurationError(
                 f"on_change is one of {', '.join(ON_CHANGE)}, not {self.on_change!r}"
+            )
+        if self.on_unavailable not in {"raise", "miss"}:
+            raise ConfigurationError(
+                f"on_unavailable is 'raise' or 'miss', not {self.on_unavailable!r}"
             )
         if self.key is not None and self.ignore:
             raise ConfigurationError("key= says what the key is, so that ignore= has no meaning")

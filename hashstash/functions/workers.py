@@ -1,92 +1,61 @@
 """What runs in a worker: chunks of a map's calls, for processes and clusters alike.
 
-A job (the function, the stash, common arguments) is serialized once by our own serializer, so
-lambdas, closures and functions of ``__main__`` go along. Workers keep the jobs they have seen.
+A job is serialized once by our own serializer, so lambdas, closures and functions of
+``__main__`` go along. Workers keep the jobs they have seen; a large one waits for them in the
+stash, or is sent to those that ask for it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
-import traceback
+import threading
 from hashlib import blake2b
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from multiprocessing import parent_process
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
-from hashstash.errors import SerializationError
-from hashstash.serializers import SERIALIZERS
+from hashstash.errors import CorruptRowError, HashStashError
+from hashstash.rows import codec_header, parse, seal, time_of
+
+from .chunks import LARGE, UNBEGUN, Outcome, pack_outcomes, unpack, unpack_tasks
+from .jobs import Job, unpack_job
 
 if TYPE_CHECKING:
+    from hashstash.engines import Engine
+
     from .function_stash import FunctionStash
-    from .results import StashedFunction
 
-STORED, VALUE, FAILED = "stored", "value", "failed"
-"""How a call ended: its result is in the stash, or comes with this, or it raised."""
+MOST_JOBS = 64
+"""How many jobs a worker keeps."""
 
-Outcome = tuple[str, Any]
+FORGOTTEN = 24 * 3600 * 10**9
+"""Nanoseconds after which a large job that was left behind by a killed parent is removed."""
 
-
-Address = tuple[bytes, bytes | None]
-
-
-class Task(NamedTuple):
-    """One call of a map.
-
-    Attributes:
-        args: positional arguments.
-        kwargs: keyword arguments that are not common to all.
-        key: the key of its result.
-        address: its stored key and canonical key, as the map made them: classes that were sent
-            to a worker are not quite those of the parent.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    key: Any
-    address: Address
+_HEADER = codec_header("job")
+_jobs: dict[bytes, Job] = {}
+_own: dict[bytes, bytes] = {}
+"""The packed job of a worker process of our own."""
 
 
-class Job(NamedTuple):
-    """What is common to all calls of a map.
+class JobError(HashStashError):
+    """A worker cannot make anything of the function, or what goes with it."""
+
+
+class Parcel(NamedTuple):
+    """What a worker needs to get hold of a job.
 
     Attributes:
-        stashed: the function and how its results are kept.
-        common: keyword arguments of every call.
-        store: whether workers store results; otherwise they send them back.
-        force: whether stored results are computed anew.
+        digest: what the packed job is known by; whatever is taken for it is compared with it.
+        job: the packed job, if it goes along.
+        shelf: otherwise the packed stash whose table of jobs it is in, if it is in one.
+        place: and where.
     """
 
-    stashed: StashedFunction[..., Any]
-    common: dict[str, Any]
-    store: bool
-    force: bool
-
-    def run(self, task: Task, *, keep: bool = True) -> Outcome:
-        """Return how one call ended.
-
-        Args:
-            task: the call.
-            keep: whether a result that was stored is left in the stash and not sent back.
-        """
-        call = task.args, {**self.common, **task.kwargs}
-        try:
-            if not self.store:
-                return VALUE, self.stashed.compute_unstored(call)
-            value, stored = self.stashed.compute_keyed(
-                call, task.key, task.address, force=self.force
-            )
-        except Exception as exc:  # noqa: BLE001 - it is the item's, and told where it is asked for
-            return FAILED, exc
-        return (STORED, None) if keep and stored else (VALUE, value)
-
-
-def pack(value: object) -> bytes:
-    """Return ``value`` as bytes for a worker, or from one."""
-    return SERIALIZERS.load("hashstash")().dumps(value)
-
-
-def unpack(data: bytes) -> Any:
-    """Return what ``pack`` was given; what comes from our own workers is trusted."""
-    return SERIALIZERS.load("hashstash")().loads(data, trusted=True)
+    digest: bytes
+    job: bytes | None
+    shelf: bytes | None
+    place: bytes
 
 
 def digest_of(job: bytes) -> bytes:
@@ -94,70 +63,126 @@ def digest_of(job: bytes) -> bytes:
     return blake2b(job, digest_size=32).digest()
 
 
-_jobs: dict[bytes, Job] = {}
-
-
 def prepare(job: bytes) -> None:
-    """Make a worker process of our own ready: it knows the job and leaves Ctrl-C to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _jobs[digest_of(job)] = unpack_job(job)
+    """Make a worker process of our own ready: it knows the job, and lives as long as its parent.
+
+    Ctrl-C is left to the parent.
+    """
+    signal.signal(signal.SIGINT, _do_nothing)  # unlike SIG_IGN, not handed on to subprocesses
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, name="hashstash-parent", daemon=True).start()
+    _own[digest_of(job)] = job
 
 
-def pack_job(job: Job) -> bytes:
-    """Return a job as bytes; signing keys go along, as workers act for their parent."""
-    stashed = job.stashed
-    function, identity, options = stashed.portable()
-    stash: FunctionStash = stashed.stash
-    return pack((function, identity, options, stash._settings, stash._keyring.given, job[1:]))
+def _do_nothing(number: int, frame: object) -> None:
+    pass
 
 
-def unpack_job(data: bytes) -> Job:
-    """Return the job that ``pack_job`` was given, to be run in this process."""
-    from .results import StashedFunction
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
-    function, identity, options, settings, keys, rest = unpack(data)
-    return Job(StashedFunction.from_portable(function, identity, options, settings, keys), *rest)
 
-
-def run_chunk(digest: bytes, job: bytes | None, tasks: bytes) -> tuple[float, bytes]:
+def run_chunk(
+    parcel: Parcel, tasks: bytes, seconds: float, since: int
+) -> tuple[float, bytes] | None:
     """Run several calls; return the seconds they took and how each ended, packed.
 
+    None asks for the job: it is not known here, and not to be found.
+
     Args:
-        digest: what the job is known by.
-        job: the packed job, for workers that may not know it yet.
+        parcel: how to get hold of the job.
         tasks: the packed calls.
+        seconds: how long to go on; what is not begun then is left to be sent again.
+        since: results from before this time (ns since the epoch) are computed anew.
     """
-    known = _jobs.get(digest)
-    if known is None:
-        if job is None:
-            raise RuntimeError("This worker does not know the job, and was not told")
-        if len(_jobs) > 64:
-            _jobs.clear()
-        known = _jobs[digest] = unpack_job(job)
+    job = _job_of(parcel)
+    if job is None:
+        return None
     start = perf_counter()
-    outcomes = [_packable(known.run(Task(*task))) for task in unpack(tasks)]
-    try:
-        packed = pack(outcomes)
-    except SerializationError:
-        packed = pack([_one_packable(outcome) for outcome in outcomes])
+    calls = unpack_tasks(tasks)
+    outcomes: list[Outcome] = [(UNBEGUN, None)] * len(calls)
+    job.run_chunk(calls, outcomes.__setitem__, seconds, since)
+    packed = pack_outcomes(outcomes)
     return perf_counter() - start, packed
 
 
-def _packable(outcome: Outcome) -> Outcome:
-    kind, value = outcome
-    if kind != FAILED:
-        return outcome
-    # The traceback stays behind in this process, so its text goes along.
-    return FAILED, (value, "".join(traceback.format_exception(value)))
+def _job_of(parcel: Parcel) -> Job | None:
+    known = _jobs.get(parcel.digest)
+    if known is None:
+        packed = parcel.job or _own.get(parcel.digest)
+        if packed is None and parcel.shelf is not None:
+            packed = _taken(parcel.shelf, parcel.place)
+        if packed is None or digest_of(packed) != parcel.digest:
+            return None
+        if len(_jobs) >= MOST_JOBS:
+            _jobs.clear()
+        try:
+            known = _jobs[parcel.digest] = unpack_job(packed)
+        except Exception as exc:
+            told = f"{type(exc).__name__}: {exc}"
+            raise JobError(f"The function cannot be loaded in a worker: {told}") from exc
+    return known
 
 
-def _one_packable(outcome: Outcome) -> Outcome:
+def _taken(shelf: bytes, place: bytes) -> bytes | None:
+    """Return the packed job that was put on a shelf, if it can be had."""
+    stash: FunctionStash = unpack(shelf)
     try:
-        pack(outcome)
-    except SerializationError as exc:
-        kind, value = outcome
-        if kind == FAILED:
-            error, text = value
-            return FAILED, (RuntimeError(f"{type(error).__name__}: {error}"), text)
-        return FAILED, (SerializationError(f"The result cannot be sent back: {exc}"), str(exc))
-    return outcome
+        row = stash._engine.sibling("jobs").get(place)
+        return None if row is None else bytes(parse(row, place).payload)
+    except HashStashError:
+        return None
+    finally:
+        stash.close()
+
+
+class Shelf:
+    """A table of a stash in which a large job waits for workers, during its map.
+
+    Args:
+        stash: the stash of the function's results.
+    """
+
+    def __init__(self, stash: FunctionStash) -> None:
+        self.stash = stash
+        self._place = b""
+
+    def put(self, job: bytes) -> bytes:
+        """Put a packed job on the shelf, if it is large and the stash is shared; say where."""
+        engine = self.stash._engine
+        if len(job) <= LARGE or engine.private:
+            return b""
+        table = engine.sibling("jobs")
+        place = digest_of(job)[:16] + os.urandom(8)
+        try:
+            _forget_old(table)
+            table.put(place, seal(place, _HEADER, job))
+        except HashStashError:  # larger than a row may be, say: it is sent to those who ask
+            return b""
+        self._place = place
+        return place
+
+    def clear(self) -> None:
+        """Take the job off the shelf."""
+        place, self._place = self._place, b""
+        if place:
+            self.stash._engine.sibling("jobs").delete(place)
+
+
+def _forget_old(table: Engine) -> None:
+    for place in list(table.keys()):
+        row = table.get(place)
+        if row is not None and _age(row, place) > FORGOTTEN:
+            table.delete(place)
+
+
+def _age(row: bytes, place: bytes) -> int:
+    try:
+        parse(row, place)
+    except CorruptRowError:
+        return FORGOTTEN + 1
+    return time_ns() - time_of(row)

@@ -17,7 +17,8 @@ import pytest
 from stashes import MakeStash
 
 from hashstash import HashStash
-from hashstash.functions.flight import Flight, Found, _renewer
+from hashstash.functions.flight import Flight, Found
+from hashstash.functions.renewing import renewer
 from hashstash.keys import stored_key
 
 
@@ -256,7 +257,7 @@ def test_an_owners_exception_reaches_waiters_of_other_processes(stash: HashStash
     assert [repr(exc) for exc in caught] == ["LookupError('nothing there')"]
     # one who comes later computes anew
     assert Flight(stash._engine, stash._codec).run(stored, lambda: None, lambda: "anew") == "anew"
-    _renewer.release_all()
+    renewer.call_now()
     assert leases_of(stash) == []
 
 
