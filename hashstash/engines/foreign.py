@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from hashstash.errors import ConfigurationError
 
+from . import folders
 from .base import Engine, Place
 from .connections import SharedStore, acquire, never_free, release
 from .files import make_folders
@@ -28,6 +29,10 @@ S = TypeVar("S", bound="SharedFile")
 
 PATIENCE = 120.0
 """Seconds to wait for another process to finish writing."""
+
+_ATTEMPTS = 10
+_SMALLEST = 512
+"""The fewest bytes that a database has: its first page."""
 
 LARGEST = 1_000_000_000 - 4096
 """SQLite keeps no larger values."""
@@ -98,6 +103,7 @@ class SharedFile(SharedStore):
         if not inode and not create:
             return None
         self._inode = _make_file(self.database)
+        folders.sweep(os.path.dirname(self.database))
         self.connection = self.connect()
         return self.connection
 
@@ -143,20 +149,30 @@ class SharedFile(SharedStore):
 
 
 def _make_file(path: str) -> int:
-    """Make an empty private file unless there is one; return its inode."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        make_folders(os.path.dirname(path))
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    """Make an empty private database unless there is one; return its inode."""
+    for left in reversed(range(_ATTEMPTS)):
         try:
-            os.close(os.open(path, flags, 0o600))
-        except FileExistsError:
-            pass  # another process made it
-        found = os.lstat(path)
+            found = os.lstat(path)
+            break
+        except FileNotFoundError:
+            if not left:
+                raise
+            make_folders(os.path.dirname(path))
+            folders.publish(path, _make_database)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(f"{path} is no file of ours")
+    if found.st_size < _SMALLEST:  # which SQLite takes for a new database
+        raise OSError(f"{path} is cut off or overwritten: it has {found.st_size} bytes")
     return found.st_ino
+
+
+def _make_database(path: str) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, folders.PRIVATE_FILE))
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    finally:
+        connection.close()
 
 
 def open_to_write(path: str) -> sqlite3.Connection:
