@@ -34,7 +34,10 @@ def unlike(value: object, other: object) -> str | None:
         if type(one) is not type(two) or not _same_itself(one, two):
             return path
         parts, others = dict(_parts(one)), dict(_parts(two))
-        if parts.keys() != others.keys() or (not parts and not _equal(one, two)):
+        lost = next((step for step in parts if step not in others), None)
+        if lost is not None:
+            return path + lost
+        if len(parts) != len(others) or (not parts and not _equal(one, two)):
             return path
         pending.extend((path + step, part, others[step]) for step, part in parts.items())
     return None

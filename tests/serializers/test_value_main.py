@@ -299,6 +299,23 @@ def test_a_worker_of_the_program_shares_its_classes(tmp_path: Path) -> None:
     assert run(program) == "True 1\n"
 
 
+def test_what_was_defined_again_is_not_confused_with_the_last(tmp_path: Path) -> None:
+    program = script(
+        tmp_path / "program.py",
+        "from hashstash.serializers.hashstash import HashstashSerializer\n"
+        "kept = []\n"
+        "for i in range(3):\n"
+        "    def f(n=i): return n\n"
+        "    class C:\n"
+        "        number = i\n"
+        "    kept.append((f, C()))\n"
+        "data = HashstashSerializer().dumps(kept)\n"
+        "found = HashstashSerializer().loads(data, trusted=True)\n"
+        "print([g() for g, _ in found], [c.number for _, c in found], found[2][0] is f)\n",
+    )
+    assert run(program) == "[0, 1, 2] [0, 1, 2] True\n"
+
+
 def test_programs_that_define_the_same_names_do_not_mix(tmp_path: Path) -> None:
     text = (
         "import sys\n"

@@ -13,6 +13,7 @@ import types
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -223,3 +224,10 @@ def test_a_refused_value_is_as_it_was() -> None:
         HashstashSerializer().dumps(value)
     assert value["a"][:2] == [1, [2]]
     assert value["b"] == (4,)
+
+
+def test_what_makes_more_of_itself_is_refused() -> None:
+    """Each look at a mock, or at its class, makes another one."""
+    for value in (mock.Mock(), mock.MagicMock(), mock.MagicMock(spec=dict)):
+        with pytest.raises(SerializationError):
+            HashstashSerializer().dumps({"a": value})

@@ -17,7 +17,7 @@ from .class_sources import Definition, added_later, assigned_in, define
 from .compiled import class_maker
 from .functions import fill_names
 from .imports import import_node
-from .spaces import global_values, home_of, live, space_of
+from .spaces import claim, global_values, live, space_of
 from .vocabulary import RULES, STEPS, Node, Parts, Rule
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _defined_parts(writer: Writer, value: type, definition: Definition) -> Parts
     early, late = ([n for n in part if n in names] for part in (definition.early, definition.late))
     return "!class", [
         identity_of(value),
-        home_of(names),
+        claim(names, value.__qualname__, value),
         value.__qualname__,
         definition.text,
         definition.futures,

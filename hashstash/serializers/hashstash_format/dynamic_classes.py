@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from .classes import identity_of, living, remember
 from .refusal import ATTRIBUTE
-from .spaces import home_of
+from .spaces import claim
 from .vocabulary import RULES, STEPS, Parts, Rule
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def dynamic_parts(_: Writer, value: type) -> Parts:
     namespace = vars(sys.modules[value.__module__]) if value.__module__ in sys.modules else {}
     start = [
         identity_of(value),
-        home_of(namespace),
+        claim(namespace, value.__qualname__, value),
         value.__module__,
         value.__qualname__,
         value.__name__,

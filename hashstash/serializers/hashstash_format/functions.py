@@ -16,7 +16,16 @@ from hashstash.origin import source_of
 from .compiled import FUTURES, function_code, recompiles
 from .imports import import_node
 from .refusal import ATTRIBUTE
-from .spaces import cells_by_name, global_values, is_rebuilt, live, names_used, space_of, submodules
+from .spaces import (
+    cells_by_name,
+    claim,
+    global_values,
+    is_rebuilt,
+    live,
+    names_used,
+    space_of,
+    submodules,
+)
 from .vocabulary import PARTS, RULES, STEPS, Node, Parts, Rule
 
 if TYPE_CHECKING:
@@ -43,7 +52,7 @@ def _definition(writer: Writer, value: FunctionType) -> Parts:
     used = names_used(value)
     return "!function", [
         value.__qualname__,
-        space.home,
+        claim(value.__globals__, value.__qualname__, value),
         getattr(code, "co_qualname", value.__qualname__),
         text,
         None if text is not None else marshal.dumps(code),

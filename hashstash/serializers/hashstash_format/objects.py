@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import tzinfo
 from enum import Enum
 from sys import intern
@@ -32,6 +32,7 @@ Reduction = tuple[Any, Any, Any, Any, Any, Any]
 _chosen: WeakKeyDictionary[type, Take] = WeakKeyDictionary()
 _SLOT_WRAPPER = type(object.__init__)
 _PROTOCOL = 4
+_REDUCERS = ("__reduce_ex__", "__reduce__", "__getstate__")
 
 
 def writer_for(kind: type) -> Take:
@@ -64,16 +65,23 @@ def _choose(kind: type) -> Take:
 
 def _is_ordinary(kind: type) -> bool:
     """Tell whether all that objects of a class are is in their ``__dict__``."""
-    names = ("__reduce_ex__", "__reduce__", "__getstate__")
     return (
-        all(getattr(kind, name, None) is getattr(object, name, None) for name in names)
-        and not any(hasattr(kind, name) for name in ("__getnewargs__", "__getnewargs_ex__"))
+        all(held(kind, name) is held(object, name) for name in _REDUCERS)
+        and held(kind, "__getnewargs__") is held(kind, "__getnewargs_ex__") is None
         and not copyreg._slotnames(kind)  # type: ignore[attr-defined]
         and kind.__basicsize__ == _Ordinary.__basicsize__
         and kind.__itemsize__ == 0
-        and "__dict__" in dir(kind)
+        and held(kind, "__dict__") is not None
         and all("__module__" in vars(base) for base in kind.__mro__[:-1])
     )
+
+
+def held(kind: type, name: str) -> Any:
+    """Return an attribute as a class or one of its bases holds it, without asking it for its value.
+
+    Asked for, that of a mock makes another mock, and so on for ever.
+    """
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
 
 
 class _Ordinary:
@@ -98,9 +106,9 @@ def _dataclass_part(writer: Writer, value: object) -> Parts | Node:
 
 def is_native_iterator(kind: type) -> bool:
     """Tell whether ``next`` of this type is written in C: a generator, map, zip, file, ..."""
-    if not issubclass(kind, Iterator) or issubclass(kind, io.BytesIO | io.StringIO):
+    if issubclass(kind, io.BytesIO | io.StringIO) or held(kind, "__iter__") is None:
         return False
-    return type(getattr(kind, "__next__", None)) is _SLOT_WRAPPER
+    return type(held(kind, "__next__")) is _SLOT_WRAPPER
 
 
 def _refuse_iterator(_: Writer, value: object) -> Parts:
@@ -219,7 +227,7 @@ def _fill(value: Any, children: list[Any]) -> None:
 
 def _begin_object(first: list[Any]) -> object:
     (kind,) = first
-    return kind.__new__(kind)
+    return _made(kind, kind.__new__(kind))
 
 
 def _fill_slots(value: Any, children: list[Any]) -> None:
@@ -228,12 +236,20 @@ def _fill_slots(value: Any, children: list[Any]) -> None:
 
 def _begin_new(first: list[Any]) -> object:
     kind, arguments = first
-    return kind.__new__(kind, *arguments)
+    return _made(kind, kind.__new__(kind, *arguments))
 
 
 def _begin_newex(first: list[Any]) -> object:
     kind, arguments, keywords = first
-    return kind.__new__(kind, *arguments, **keywords)
+    return _made(kind, kind.__new__(kind, *arguments, **keywords))
+
+
+def _made(kind: type, value: object) -> object:
+    if type(value) is not kind:
+        raise TypeError(
+            f"{kind.__qualname__}.__new__ makes a {type(value).__qualname__} of its own"
+        )
+    return value
 
 
 def _begin_reduce(first: list[Any]) -> object:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hashstash.errors import DecodeError
+
 from .vocabulary import PARTS, RULES, STEPS, Parts, Rule
 
 if TYPE_CHECKING:
@@ -121,7 +123,13 @@ def _string_dtype(storage: str, missing: str) -> Any:
         raise ValueError(f"text kept in {storage!r}")
     if missing == "NA" or storage == "pyarrow_numpy":
         return pd.StringDtype(storage)
-    return pd.StringDtype(storage, na_value=np.nan)
+    try:
+        return pd.StringDtype(storage, na_value=np.nan)
+    except TypeError as exc:
+        raise DecodeError(
+            f"Text whose gaps are NaN needs pandas 2.3 or newer; this is {pd.__version__}",
+            stage="hashstash",
+        ) from exc
 
 
 def _arrow(_: Writer, value: Any) -> Parts:

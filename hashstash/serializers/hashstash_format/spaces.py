@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hashstash.origin import globals_used, main_identity
+from hashstash.origin import INTERACTIVE, globals_used, main_identity
 
 from .compiled import attribute_names
 from .imports import is_importable
@@ -72,6 +72,18 @@ def home_of(namespace: dict[str, Any]) -> str:
         return str(namespace[_HOME])
     main = sys.modules.get("__main__")
     return main_identity() if main is not None and vars(main) is namespace else ""
+
+
+def claim(namespace: dict[str, Any], qualname: str, value: object) -> str:
+    """Return the program that has ``value`` under its name, or an empty string.
+
+    Reading it there gives what the program has by then, as reading an import does. Sessions at a
+    prompt have nothing in common.
+    """
+    home = home_of(namespace)
+    if home == INTERACTIVE or (home == main_identity() and live(home, qualname) is not value):
+        return ""
+    return home
 
 
 def is_rebuilt(namespace: dict[str, Any]) -> bool:
