@@ -7,6 +7,7 @@ from importlib import import_module
 
 SUITES = {
     "ops": "single operations per engine and serializer, beside floors and peers",
+    "functions": "a hit beside other libraries, a map's cost per item, its speed-up",
     "scaling": "cost per operation from a thousand to a million entries",
     "serializers": "write and read of typical values, beside pickle and jsonpickle",
 }
