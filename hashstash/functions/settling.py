@@ -142,7 +142,7 @@ class Settler:
                 problem = self._target.store(stored, key_part, run.value)
                 if problem is None:
                     run.value = NOTHING
-                else:
+                elif problem:
                     self.problems.append(problem)
             elif isinstance(run.error, Exception) and isinstance(run.error, self._target.kept):
                 self._target.keep_error(stored, run.error)
@@ -176,7 +176,8 @@ class Settler:
             run.value = value
         elif code == UNSTORABLE:
             run.value, problem = value
-            self.problems.append(problem)
+            if problem:
+                self.problems.append(problem)
         elif code == FOUND:
             run.was_cached = True
 
