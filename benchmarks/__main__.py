@@ -8,6 +8,7 @@ from importlib import import_module
 SUITES = {
     "ops": "single operations per engine and serializer, beside floors and peers",
     "functions": "a hit beside other libraries, a map's cost per item, its speed-up",
+    "near": "a hit on a near cache beside the server's own get and the near engine's own",
     "scaling": "cost per operation from a thousand to a million entries",
     "serializers": "write and read of typical values, beside pickle and jsonpickle",
 }

@@ -31,6 +31,18 @@ KEY = b"Pkey"
 BIG = 1 << 20
 
 
+calls: list[int] = []
+
+
+def double(x: int) -> int:
+    calls.append(x)
+    return 2 * x
+
+
+def triple(x: int) -> int:
+    return 3 * x
+
+
 def row_of(payload: bytes, key: bytes = KEY) -> bytes:
     return seal(key, codec_header("hashstash"), payload)
 
@@ -550,25 +562,15 @@ def test_two_stashes_have_two_near_sides(tmp_path: Path, near_root: Path) -> Non
 
 def test_function_results(tmp_path: Path, near_root: Path) -> None:
     stash = HashStash(tmp_path / "s", engine="sqlite", near="memory", near_mode="immutable")
-    calls = []
-
-    @stash.stashed_result
-    def double(x: int) -> int:
-        calls.append(x)
-        return 2 * x
-
-    @stash.stashed_result
-    def triple(x: int) -> int:
-        return 3 * x
-
-    assert [double(1), double(1), triple(1), double(2), triple(2)] == [2, 2, 3, 4, 6]
+    calls.clear()
+    twice, thrice = stash.stashed_result(double), stash.stashed_result(triple)
+    assert [twice(1), twice(1), thrice(1), twice(2), thrice(2)] == [2, 2, 3, 4, 6]
     assert calls == [1, 2]
-    engine = double.stash._engine
+    engine = twice.stash._engine
     assert isinstance(engine, NearEngine)
     far = engine.inner = Counting(engine.inner)
     engine.copies.clear()
-    assert double(1) == 2
-    assert double(1) == 2
+    assert [twice(1), twice(1)] == [2, 2]
     assert calls == [1, 2]
     assert far.taken() == ["get"]
 
@@ -579,15 +581,10 @@ def test_an_expired_copy_is_not_computed_again_where_another_did(
     where: dict[str, Any] = {"engine": "sqlite", "namespace": "team"}
     ours = HashStash(tmp_path / "s", near="memory", near_mode="immutable", **where)
     theirs = HashStash(tmp_path / "s", **where)
-    calls: list[int] = []
-
-    def slow(x: int) -> int:
-        calls.append(x)
-        return 2 * x
-
-    f = ours.stashed_result(slow, ttl=1000)
-    g = theirs.stashed_result(slow, ttl=1000)
-    expired = theirs.stashed_result(slow, ttl=1e-9)
+    calls.clear()
+    f = ours.stashed_result(double, ttl=1000)
+    g = theirs.stashed_result(double, ttl=1000)
+    expired = theirs.stashed_result(double, ttl=1e-9)
     expired(1)
     assert isinstance(f.stash._engine, NearEngine)
     f.stash.warm()
