@@ -286,6 +286,8 @@ def payload(head: str, *segments: bytes) -> bytes:
         payload('{"!np.array":["<i8,<i8",[1],"C",0]}', b"12345678"),
         payload('{"!np.array":["<U0",[1000000000000],"C",0]}', b""),
         payload('{"!np.array":["<U2",[1],"C",0]}', b"\xff" * 8),
+        payload('{"!np.array":[{"names":["a"],"formats":["<U1"],"offsets":[0],"titles":[null],'
+                '"itemsize":4,"aligned":false},[1],"C",0]}', b"\xff" * 4),
         payload('{"!np.array":[["<i8",[1000000000000]],[0],"C",0]}', b"1"),
         payload('{"!np.array":[{"names":["a"],"formats":["|O"],"offsets":[0],"titles":[null],'
                 '"itemsize":8,"aligned":false},[1],"C",0]}', b"12345678"),
@@ -310,7 +312,7 @@ def payload(head: str, *segments: bytes) -> bytes:
         payload('{"!np.nothing":1}'),
         payload('[{"!np.array":["<i8",[1],"C",0]},{"!np.array":["<i8",[1],"C",0]}]', b"12345678"),
     ],
-    ids=range(28),
+    ids=range(29),
 )  # fmt: skip
 def test_hostile_arrays_are_damage(data: bytes) -> None:
     with pytest.raises(CorruptRowError):

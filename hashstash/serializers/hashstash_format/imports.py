@@ -63,7 +63,7 @@ def _read_import(_: Reader, args: list[str]) -> object:
 
 def _imported(module: str) -> ModuleType:
     try:
-        return import_module(module)
+        return sys.modules.get(module) or import_module(module)
     except ImportError as exc:
         raise DecodeError(
             f"The value needs the module {module!r}, which cannot be imported here ({exc}); "

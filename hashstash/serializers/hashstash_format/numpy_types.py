@@ -80,8 +80,11 @@ def natural(size: object) -> int:
 
 def check_text(flat: np.ndarray[Any, Any]) -> None:
     """Refuse an array of text with numbers that are no characters; looking at them would fail."""
+    for name in flat.dtype.names or ():
+        check_text(flat[name])
     if flat.dtype.kind == "U" and flat.size and flat.dtype.itemsize:
-        letters = flat.view(np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder))
+        number = np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder)
+        letters = np.ascontiguousarray(flat).view(number)
         if int(letters.max()) > 0x10FFFF:
             raise ValueError("text of numpy with impossible characters")
 
