@@ -396,3 +396,30 @@ def test_importing_the_serializer_imports_no_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "tree"),
+    [
+        ("numpy", {"!np.array": ["<i8", [0], "C", 0]}),
+        ("pandas", {"!pd.missing": "NA"}),
+        ("pyarrow", {"!pa.table": 0}),
+        ("polars", {"!pl.frame": 0}),
+        ("pytz", {"!pytz": ["Europe/Paris"]}),
+    ],
+)
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, package: str, tree: Any) -> None:
+    script = tmp_path / "reader.py"
+    script.write_text(
+        "import sys\n"
+        "from hashstash.errors import HashStashError\n"
+        "from hashstash.serializers.hashstash import HashstashSerializer\n"
+        "sys.modules[sys.argv[1]] = None\n"
+        "try:\n"
+        "    HashstashSerializer().loads(bytes.fromhex(sys.argv[2]), trusted=False)\n"
+        "except HashStashError as exc:\n"
+        "    print(exc)\n"
+    )
+    told = run(script, package, payload(tree, b"").hex())
+    assert "pip install" in told
+    assert package in told or "pandas" in told

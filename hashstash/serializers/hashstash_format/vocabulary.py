@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hashstash.errors import DecodeError, MissingDependencyError
+from hashstash.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -93,7 +93,7 @@ def load_for_tag(tag: str) -> Rule | None:
     """Import the module that knows ``tag``; return its rule, or None if the tag is unknown.
 
     Raises:
-        MissingDependencyError, DecodeError: it needs a package that is not installed.
+        MissingDependencyError: it needs a package that is not installed.
     """
     name = _BY_TAG.get(tag) or _BY_TAG.get(tag[:4], "objects")
     try:
@@ -101,9 +101,6 @@ def load_for_tag(tag: str) -> Rule | None:
     except ModuleNotFoundError as exc:
         package = _EXTRAS.get((exc.name or "").partition(".")[0])
         if package is None:
-            raise DecodeError(
-                f"Reading a value with {tag!r} in it needs: pip install {exc.name}",
-                stage="hashstash",
-            ) from exc
+            raise
         raise MissingDependencyError(f"Reading a value with {exc.name} in it", package) from exc
     return RULES.get(tag)
