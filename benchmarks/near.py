@@ -4,16 +4,50 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from benchmarks.server_floors import VARIABLES, serving
+from benchmarks.server_floors import TESTS, VARIABLES, serving
 from benchmarks.timing import medians, table
 from hashstash import HashStash
 
 MEGABYTE = os.urandom(1 << 20)
 KILOBYTE = {f"name_{i}": f"some text number {i} of it" for i in range(30)}
 ASKED_RATIO, ASKED_US = 1 / 5, 2.0
+
+
+@contextmanager
+def over_a_network(far: str, megabits: float) -> Iterator[None]:
+    """Have the server of ``far`` be reached by a line of so many Mbit/s; 0: as it is.
+
+    On the loopback interface, where sending 1 MB costs no more than decoding it, there is
+    nothing that a near cache could save.
+    """
+    if not megabits:
+        yield
+        return
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    from servers.proxy import Proxy
+
+    class Line(Proxy):
+        def _allowed(self, size: int, replies: bool) -> int:
+            time.sleep(size * 8 / megabits / 1e6)
+            return super()._allowed(size, replies)
+
+    variable = VARIABLES[far]
+    url = os.environ[variable]
+    port = int(re.findall(r":(\d+)", url)[-1])
+    with Line(port) as line:
+        os.environ[variable] = url.replace(f":{port}", f":{line.port}")
+        try:
+            yield
+        finally:
+            os.environ[variable] = url
 
 
 def repeated(stash: HashStash, calls: int) -> Callable[[], int]:
@@ -29,7 +63,7 @@ def repeated(stash: HashStash, calls: int) -> Callable[[], int]:
 
 def validated(far: str, near: str, folder: str, rounds: int) -> list[str]:
     """Return the costs of a value of 1 MB: from the server, and as a validated hit."""
-    root = f"{folder}/{far}-validated"
+    root = tempfile.mkdtemp(dir=folder)
     alone = HashStash(root, engine=far)
     beside = HashStash(root, engine=far, near=HashStash(f"{folder}/near", engine=near))
     beside["key"] = MEGABYTE
@@ -64,14 +98,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--far", default=",".join(VARIABLES), help="servers, with commas between")
     parser.add_argument("--near", default="lmdb,sqlite,pairtree,memory")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--lines", default="0,1000", help="Mbit/s to the server; 0: loopback")
     options = parser.parse_args(argv)
     near = options.near.split(",")
     with tempfile.TemporaryDirectory() as folder:
-        rows = [["validated, 1 MB", "far get", "near hit", f"asked: {ASKED_RATIO} x"]]
-        for far in filter(None, options.far.split(",")):
-            with serving(far):
-                rows.append(validated(far, near[0], folder, options.rounds))
-        print(table(rows), end="\n\n")
+        for megabits in map(float, options.lines.split(",")):
+            line = f"{megabits:g} Mbit/s" if megabits else "loopback"
+            rows = [[f"validated, 1 MB, {line}", "far get", "near hit", f"asked: {ASKED_RATIO} x"]]
+            for far in filter(None, options.far.split(",")):
+                with serving(far), over_a_network(far, megabits):
+                    rows.append(validated(far, near[0], folder, options.rounds))
+            print(table(rows), end="\n\n")
         for size, value, calls in (("1 KB", KILOBYTE, 3000), ("1 MB", MEGABYTE, 50)):
             rows = [[f"immutable, {size}", "own get", "near hit", f"asked: + {ASKED_US} us"]]
             rows += [immutable(one, value, folder, calls, options.rounds) for one in near]

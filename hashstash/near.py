@@ -7,21 +7,25 @@ it is, so that whoever decodes it checks and verifies it as if it came from the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from threading import get_ident, local
 from time import time_ns
 from typing import TYPE_CHECKING
 
 from .engines.around import EngineAround
 from .engines.base import ETAG, PAGE, Engine, pages
 from .engines.batches import batches
-from .errors import ConfigurationError
+from .errors import ConfigurationError, CorruptRowError
 from .near_copies import Copies
+from .rows import LARGE
 from .settings import NEAR_BYTES
 
 if TYPE_CHECKING:
     from .stash import HashStash
+
+Decode = Callable[..., object]
+"""As ``Codec.decode``."""
 
 _EVERYTHING = b""  # no stored key is empty
 
@@ -53,19 +57,23 @@ class NearEngine(EngineAround):
         super().__init__(far)
         self.copies = Copies(near, max_bytes)
         self._immutable, self._max_age = immutable, max_age
+        self._given = local()
+        """In each thread, the copy that was returned last, if it was not checked."""
         self._group = far.place.folder, far.place.name
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row stored under ``key``, or None if there is none."""
         if _groups and self._written() is not None:
             return self.inner.get(key)
-        row = self.copies.get(key)
+        row = self.copies.get(key, unchecked=True)
         asked = time_ns()
         if row is None:
             row = self.inner.get(key)
             if row is not None:
                 self.copies.keep({key: row}, asked)
             return row
+        if len(row) >= LARGE:
+            self._given.row = row
         if self._trusts(key, row):
             return row
         changed, new = self.inner.get_if_changed(key, row[ETAG])
@@ -83,6 +91,29 @@ class NearEngine(EngineAround):
         if not _groups or self._written() is None:
             self._keep(key, row, asked)
         return row
+
+    def decoder(self, decode: Decode) -> Decode:
+        """Return ``decode`` that takes a row of the far side in place of a damaged copy.
+
+        The checksum of a large row takes longer than reading it, so that it is computed once.
+        """
+
+        def decode_or_ask(row: bytes, key: bytes, canonical: bytes | None = None) -> object:
+            if len(row) < LARGE:
+                return decode(row, key, canonical)
+            given, self._given.row = getattr(self._given, "row", None), None
+            try:
+                return decode(row, key, canonical)
+            except CorruptRowError:
+                if given is not row:
+                    raise
+                self.copies.drop([key])
+                there = self.inner.get(key)
+                if there is None or there == row:
+                    raise
+                return decode(there, key, canonical)
+
+        return decode_or_ask
 
     def unasked(self, key: bytes) -> bytes | None:
         """Return the copy that is used without asking the far side, or None."""

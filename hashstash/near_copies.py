@@ -10,7 +10,7 @@ from time import time_ns
 
 from .engines.base import ETAG, PAGE, Engine, pages
 from .errors import CorruptRowError, HashStashError
-from .rows import check
+from .rows import FIELDS, LARGE, check
 
 FAULTS = (HashStashError, OSError)
 """What an engine may raise; none of it matters to a stash whose rows are elsewhere."""
@@ -60,8 +60,13 @@ class Copies:
         self._usable = True
         self._warned = False
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the copy under ``key``, or None if there is no whole one."""
+    def get(self, key: bytes, *, unchecked: bool = False) -> bytes | None:
+        """Return the copy under ``key``, or None if there is no whole one.
+
+        Args:
+            key: the stored key.
+            unchecked: whether a large one may be damaged, as whoever decodes it finds out.
+        """
         if not self._usable or key in self._doubted:
             return None
         try:
@@ -69,7 +74,7 @@ class Copies:
         except FAULTS as exc:
             self._warn(exc)
             return None
-        if row is None or self._is_whole(row, key):
+        if row is None or (unchecked and _is_only_decoded(row)) or self._is_whole(row, key):
             return row
         self.drop([key])
         return None
@@ -184,6 +189,11 @@ class Copies:
                 NearCacheWarning,
                 stacklevel=2,
             )
+
+
+def _is_only_decoded(row: bytes) -> bool:
+    """Tell whether checking a row costs much, and nobody looks into it without decoding it."""
+    return len(row) >= LARGE and not row[3] & FIELDS
 
 
 def _size_in(order: bytes) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import blake2b
 from inspect import Parameter, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .encoders.chain import EncoderChain, encoder_names
@@ -17,6 +17,9 @@ from .errors import ConfigurationError, suggestion
 from .expiry import seconds_of
 from .locations import cache_root, check_dbname, resolve_root
 from .serializers import SERIALIZERS
+
+if TYPE_CHECKING:
+    from .near import NearEngine
 
 DEFAULT_ROOT = "default_stash"
 DEFAULT_DBNAME = "main"
@@ -63,7 +66,7 @@ class NearSettings:
         side = self.side if isinstance(self.side, str) else self.side.to_dict()
         return dict(zip(NEAR_OPTIONS, (side, self.mode, self.max_age, self.max_bytes), strict=True))
 
-    def before(self, far: Engine) -> Engine:
+    def before(self, far: Engine) -> NearEngine:
         """Return ``far`` with the near side in front of it."""
         from .near import NearEngine
 

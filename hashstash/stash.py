@@ -130,9 +130,12 @@ class HashStash(StashMapping):
         engine = engine.under_stash(
             codec.encode, safe=settings.safe, max_value_bytes=settings.max_value_bytes
         )
+        decode = codec.decode
         if settings.near is not None:
             engine = settings.near.before(engine)
+            decode = engine.decoder(decode)
         super().__init__(engine, codec, append_mode=settings.append_mode)
+        self._decode = decode
         self._settings = settings
         self._keyring = keyring
         self._cleanup: weakref.finalize[Any, Any] | None = None

@@ -21,7 +21,12 @@ from hashstash.engines import ENGINES, ETAG, Engine, Place
 from hashstash.engines.around import EngineAround
 from hashstash.engines.memory import MemoryEngine
 from hashstash.engines.pairtree import PairtreeEngine
-from hashstash.errors import ConfigurationError, EngineUnavailableError, MissingDependencyError
+from hashstash.errors import (
+    ConfigurationError,
+    CorruptRowError,
+    EngineUnavailableError,
+    MissingDependencyError,
+)
 from hashstash.near import NearEngine
 from hashstash.near_copies import NearCacheWarning
 from hashstash.rows import codec_header, seal
@@ -338,6 +343,51 @@ def test_damaged_copies(sides: Sides, options: dict[str, Any], damage: bytes | s
     assert engine.get(KEY) == row
     assert engine.get(KEY) == row
     assert sides.copies() == {KEY: row}
+
+
+@pytest.mark.parametrize("near_mode", ["validated", "immutable"])
+def test_damaged_large_copies(tmp_path: Path, near_root: Path, near_mode: str) -> None:
+    """Their checksums are computed when they are decoded."""
+    near = HashStash(tmp_path / "near", engine="sqlite")
+    options: dict[str, Any] = {"engine": "sqlite", "near": near, "near_mode": near_mode}
+    stash = HashStash(tmp_path / "s", **options)
+    engine = stash._engine
+    assert isinstance(engine, NearEngine)
+    value = stash["k"] = os.urandom(200_000)
+    stored = stash.encode_key("k")
+    row = engine.inner.get(stored)
+    assert row is not None
+    for bad in (
+        row[:-5] + bytes([row[-5] ^ 1]) + row[-4:],
+        row[:20] + bytes([row[20] ^ 1]) + row[21:],  # in the ETag
+        row[:3] + b"\x01" + row[4:],  # there are fields, it says
+        b"nonsense" * 20_000,
+        row[:-1],
+    ):
+        engine.copies._rows.put(stored, bad)
+        assert stash["k"] == value
+        assert stash["k"] == value
+        assert engine.copies.get(stored) == row
+        engine.copies._rows.put(stored, bad)
+        assert stash.get("k") == value
+    engine.inner.put(stored, row[:-1])
+    engine.copies.clear()
+    with pytest.raises(CorruptRowError):  # on the far side too
+        stash["k"]
+
+
+def test_a_damaged_version_is_no_damaged_copy(tmp_path: Path, near_root: Path) -> None:
+    stash = HashStash(tmp_path / "s", engine="sqlite", near="memory", append_mode=True)
+    stash["k"] = os.urandom(200_000)
+    stash["k"] = latest = os.urandom(200_000)
+    older = stash._engine.sibling("versions")
+    for slot, row in older.items():
+        if len(row) > 100:
+            older.put(slot, row[:-1])
+    assert stash["k"] == stash["k"] == latest
+    with pytest.raises(CorruptRowError):
+        stash.get("k", version=1)
+    assert stash["k"] == latest
 
 
 @pytest.mark.parametrize("note", [b"", b"short", b"\xff" * 32, b"\x11" * 32], ids=repr)
