@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from .functions.decorators import stash_mapped, stashed_result
     from .functions.maps import MapItemError, StashMap
     from .functions.results import UnstorableResultWarning
+    from .functions.unavailable import CacheUnavailableWarning
+    from .near_copies import NearCacheWarning
 
 __version__ = "1.0.0.dev0"
 
 __all__ = [
     "AsyncHashStash",
+    "CacheUnavailableWarning",
     "ConfigurationError",
     "CorruptRowError",
     "DecodeError",
@@ -42,6 +45,7 @@ __all__ = [
     "KeyCollisionError",
     "MapItemError",
     "MissingDependencyError",
+    "NearCacheWarning",
     "SerializationError",
     "SizeLimitError",
     "StashMap",
@@ -63,7 +67,9 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "AsyncHashStash": "asynchronous",
+    "CacheUnavailableWarning": "functions.unavailable",
     "MapItemError": "functions.maps",
+    "NearCacheWarning": "near_copies",
     "StashMap": "functions.maps",
     "UnstorableResultWarning": "functions.results",
     "decode": "coding",
