@@ -217,7 +217,7 @@ def read(row: bytes, key: bytes) -> dict[str, Any] | None:
     """Return what a lease says, or None if it is not one."""
     try:
         told = json.loads(bytes(parse(row, key).payload))
-    except (CorruptRowError, ValueError):
+    except (CorruptRowError, ValueError, RecursionError):
         return None
     if not isinstance(told, dict):
         return None
