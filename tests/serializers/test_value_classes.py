@@ -1,32 +1,22 @@
-# ruff: noqa: PIE796, RUF012 - classes as users write them
+# ruff: noqa: RUF012 - classes as users write them
 from __future__ import annotations
 
 import abc
-import collections
 import dataclasses
-import enum
 import functools
 import gc
 import typing
 import weakref
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pytest
-from value_checks import HASHSTASH, round_trip
+from value_checks import HASHSTASH, forget, round_trip
 
 from hashstash.errors import SerializationError
 from hashstash.serializers.hashstash_format import classes as stored_classes
 
 T = TypeVar("T")
 LIMIT = 3
-
-
-def forget(value: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what another process, which does not have the classes, would read."""
-    data = HASHSTASH.dumps(value)
-    with monkeypatch.context() as patch:
-        patch.setattr(stored_classes, "_living", weakref.WeakValueDictionary())
-        return HASHSTASH.loads(data, trusted=True)
 
 
 def plain() -> type:
@@ -183,58 +173,6 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     found = forget(Local(1), monkeypatch)
     assert (found.a, found.hidden()) == (1, 2)
     assert not hasattr(found, "__dict__")
-
-
-def test_enums(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Color(enum.Enum):
-        RED = 1
-        ALSO_RED = 1
-        BLUE = "blue"
-
-        def loud(self) -> str:
-            return self.name + "!"
-
-    class Right(enum.Flag):
-        READ = enum.auto()
-        WRITE = enum.auto()
-
-    assert round_trip([Color.BLUE, Right.READ | Right.WRITE]) == [
-        Color.BLUE, Right.READ | Right.WRITE,
-    ]  # fmt: skip
-    blue, both, color = forget((Color.BLUE, Right.READ | Right.WRITE, Color), monkeypatch)
-    assert blue is color.BLUE
-    assert blue.loud() == "BLUE!"
-    assert color.ALSO_RED is color.RED
-    assert both.value == 3
-
-
-def test_enums_and_tuples_made_by_calling(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = enum.Enum("size", "SMALL LARGE")
-    mask = enum.IntFlag("mask", {"A": 1, "B": 4})
-    pair = collections.namedtuple("pair", "left right", defaults=[5])  # noqa: PYI024
-    value = (size.SMALL, mask.A | mask.B, pair(1))
-    assert round_trip(value) == value
-    small, both, one = forget(value, monkeypatch)
-    assert (small.name, small.value, both.value) == ("SMALL", 1, 5)
-    assert type(small) is not size
-    assert (one.left, one.right, type(one)._fields) == (1, 5, ("left", "right"))
-    assert type(one)(3) == (3, 5)
-    again = forget((small, one), monkeypatch)
-    assert again[1] == (1, 5)
-
-
-def test_named_tuples(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Local(NamedTuple):
-        a: int
-        b: str = "b"
-
-        def both(self) -> str:
-            return f"{self.a}{self.b}"
-
-    found = forget(Local(1), monkeypatch)
-    assert found == (1, "b")
-    assert found.both() == "1b"
-    assert found._replace(a=2).both() == "2b"
 
 
 def test_inheritance_and_super(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hashstash.serializers.hashstash import HashstashSerializer
+from hashstash.serializers.hashstash_format import classes
 from hashstash.serializers.likeness import unlike
 
 HASHSTASH = HashstashSerializer()
@@ -31,6 +36,20 @@ def assert_same(value: Any, found: Any) -> None:
     """Compare types and contents all the way down."""
     assert type(found) is type(value)
     assert unlike(value, found) is None
+
+
+def payload(tree: Any, *segments: bytes, marker: bytes = b"D") -> bytes:
+    """Return the bytes of a tree and segments, whatever they are."""
+    head = json.dumps([tree, [len(segment) for segment in segments]]).encode()
+    return marker + len(head).to_bytes(8, "little") + head + b"".join(segments)
+
+
+def forget(value: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what another process, which does not have the classes, would read."""
+    data = HASHSTASH.dumps(value)
+    with monkeypatch.context() as patch:
+        patch.setattr(classes, "_living", weakref.WeakValueDictionary())
+        return HASHSTASH.loads(data, trusted=True)
 
 
 def run(script: Path, *arguments: object, python: str = sys.executable) -> str:
