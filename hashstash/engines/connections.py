@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -29,8 +30,8 @@ class SharedStore(ABC):
         """Do what must be done before the interpreter ends."""
         self.shut()
 
-    def before_fork(self, patience: float) -> None:  # noqa: B027 - few need to
-        """Get ready for a fork of this process, waiting at most ``patience`` seconds."""
+    def before_fork(self, deadline: float) -> None:  # noqa: B027 - few need to
+        """Get ready for a fork of this process, by a time of the monotonic clock at the latest."""
 
     def after_fork(self) -> None:  # noqa: B027 - few need to
         """Go on in the parent."""
@@ -42,7 +43,7 @@ class SharedStore(ABC):
 
 S = TypeVar("S", bound=SharedStore)
 
-FORK_PATIENCE = 5.0
+FORK_PATIENCE = 20.0
 """Seconds that a fork waits in all for other threads to finish what they do with a store."""
 
 
@@ -77,9 +78,9 @@ class _Table:
             store.leave()
 
     def _before_fork(self) -> None:
-        stores = list(self.stores.values())
-        for store in stores:
-            store.before_fork(FORK_PATIENCE / len(stores))
+        deadline = time.monotonic() + FORK_PATIENCE
+        for store in list(self.stores.values()):
+            store.before_fork(deadline)
 
     def _after_fork(self) -> None:
         for store in list(self.stores.values()):
@@ -94,14 +95,20 @@ class _Table:
 _TABLE = _Table()
 
 
-def acquire(kind: type[S], path: str, user: object) -> S:
+def acquire(kind: type[S], path: str, user: object, known: S | None = None) -> S:
     """Return this process's store at ``path``, and keep it open while ``user`` lives.
 
     Args:
         kind: the class of the store.
         path: its file; two names of one file lead to one store.
         user: whom it is for, until ``release``.
+        known: the store that is probably there, which saves finding out the real path.
     """
+    if known is not None:
+        with _TABLE.lock:
+            if _TABLE.stores.get((kind, known.path)) is known:
+                known.users.add(user)
+                return known
     key = (kind, os.path.realpath(path))
     with _TABLE.lock:
         if not _TABLE.hooked:

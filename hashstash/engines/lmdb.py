@@ -229,7 +229,10 @@ class LmdbEngine(Engine):
         return self._table.read("get_many", lambda txn, db: rows_of(txn, db, keys), none)
 
     def _at(self, place: Place) -> Self:
-        return type(self)(place, map_size=self.map_size)
+        engine = type(self)(place, map_size=self.map_size)
+        if place.folder == self.place.folder:
+            engine._table.beside(self._table)
+        return engine
 
 
 def _no_preparation() -> None:

@@ -361,7 +361,7 @@ class LmdbStore(SharedStore):
         The rows go first, with LMDB's lock held until the files are gone: others find a sign
         instead of them, and look for the file again.
         """
-        if self.room() < self._page * 64 + os.stat(self.path).st_size // 256:
+        if self.room() < self._page * 64 + (env.info()["last_pgno"] + 1) * self._page // 256:
             self.grow(env, self.resizes, 0)  # the commit below must not fail for want of room
         with self.writing, env.begin(write=True) as txn:
             assert self.main is not None

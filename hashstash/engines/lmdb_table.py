@@ -82,6 +82,11 @@ class LmdbTable:
         self.until_check = CHECK_EVERY
         self._durable, self._map_size = durable, map_size
         self._store: LmdbStore | None = None
+        self._known: LmdbStore | None = None
+
+    def beside(self, other: LmdbTable) -> None:
+        """Expect to find open what another table of the same path has open."""
+        self._known = other._store or other._known
 
     def failure(self, operation: str, exc: BaseException) -> EngineError:
         """Return the error to raise when an operation failed."""
@@ -149,7 +154,7 @@ class LmdbTable:
                 self._prepare()
             except OSError as exc:
                 raise self.failure("open", exc) from exc
-            store = self._store = acquire(LmdbStore, self.path, self)
+            store = self._store = acquire(LmdbStore, self.path, self, self._known)
             self.pinned = store.pinned
         return store
 
@@ -278,7 +283,7 @@ class Block:
 
     def __enter__(self) -> None:
         table = self._table
-        store = acquire(LmdbStore, table.path, self)
+        store = acquire(LmdbStore, table.path, self, table.shared())
         try:
             level = table._persist("transaction", self._begin, 0)
             store.pinned[threading.get_ident()] = weakref.ref(level)

@@ -183,7 +183,10 @@ class SqliteEngine(Engine):
         self._table.destroy(self.place.folder)
 
     def _at(self, place: Place) -> Self:
-        return type(self)(place, timeout=self.timeout)
+        engine = type(self)(place, timeout=self.timeout)
+        if place.folder == self.place.folder:
+            engine._table.beside(self._table)
+        return engine
 
     def _change(self, operation: str, sql: str, values: tuple[bytes, ...]) -> int:
         """Run a statement that changes rows, and is atomic by itself; return how many."""

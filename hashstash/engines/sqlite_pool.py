@@ -76,7 +76,8 @@ class SqlitePool(SharedStore):
         self.idle: deque[Session] = deque()
         self.pinned: dict[int, weakref.ref[Level]] = {}
         """Each thread's innermost transaction; dead references are those it was killed out of."""
-        self.closed = False
+        self._retiring = False
+        """Connections that come back are closed: nobody uses the pool any more, or it forks."""
         self._open: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._locked_for_fork = False
@@ -115,7 +116,7 @@ class SqlitePool(SharedStore):
     def take_back(self, session: Session) -> None:
         """Keep a connection, which is in no transaction, for the next thread."""
         self.idle.append(session)
-        if self.closed:
+        if self._retiring:
             self._close_idle()
 
     def discard(self, session: Session) -> None:
@@ -145,20 +146,22 @@ class SqlitePool(SharedStore):
 
     def shut(self) -> None:
         """Close what no thread uses just now; what one uses is closed when it is given back."""
-        self.closed = True
+        self._retiring = True
         self._close_idle()
 
     def leave(self) -> None:
         """Close what no thread uses just now."""
         self._close_idle()
 
-    def before_fork(self, patience: float) -> None:
+    def before_fork(self, deadline: float) -> None:
         """Close all connections, once the threads that use them are done; let none be opened."""
-        self._locked_for_fork = self._lock.acquire(timeout=patience)
-        deadline = time.monotonic() + patience
+        left = max(0.0, deadline - time.monotonic())
+        self._locked_for_fork = self._lock.acquire(timeout=left)
+        self._retiring = True
+        own = self.pinned.get(threading.get_ident())
         while True:
             self._close_idle()
-            if not self._open or threading.get_ident() in self.pinned:
+            if not self._open or (own is not None and own() is not None):
                 return  # this thread's own transaction ends only after the fork
             if time.monotonic() > deadline:
                 return
@@ -166,6 +169,7 @@ class SqlitePool(SharedStore):
 
     def after_fork(self) -> None:
         """Let connections be opened again."""
+        self._retiring = False
         if self._locked_for_fork:
             self._locked_for_fork = False
             self._lock.release()
@@ -184,7 +188,7 @@ class SqlitePool(SharedStore):
                 level.session = None  # what the parent began, the parent commits
         self.pinned.clear()
         self._lock = threading.Lock()
-        self._locked_for_fork = False
+        self._locked_for_fork = self._retiring = False
 
     def _connect(self, write: bool, durable: bool, timeout: float) -> Session | None:
         """Open a connection, and make the file if it is wanted; the caller holds the lock."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 class Statements:
     """What is asked of one table.
@@ -51,6 +53,12 @@ class Statements:
     def some(self, number: int) -> str:
         """Return the statement that finds ``number`` rows by their keys."""
         return self._some.replace("MARKS", ",".join("?" * number))
+
+
+@lru_cache(maxsize=256)
+def statements(name: str) -> Statements:
+    """Return what is asked of the table of this name."""
+    return Statements(name)
 
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"

@@ -16,7 +16,7 @@ from hashstash.errors import EngineError
 from . import folders
 from .connections import acquire, release
 from .sqlite_pool import SqlitePool, UnopenableError
-from .sqlite_statements import TABLES, Statements, quoted
+from .sqlite_statements import TABLES, quoted, statements
 from .sqlite_transactions import Level
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ class SqliteTable:
         self.pool: SqlitePool | _NoPool = _NO_POOL
         self.until_check = CHECK_EVERY
         self.durable, self._timeout = durable, timeout
-        self.sql = Statements(name)
+        self._known: SqlitePool | None = None
+        self.sql = statements(name)
+
+    def beside(self, other: SqliteTable) -> None:
+        """Expect to find open what another table of the same path has open."""
+        self._known = other._known if isinstance(other.pool, _NoPool) else other.pool
 
     def failure(self, operation: str, exc: BaseException) -> EngineError:
         """Return the error to raise when an operation failed."""
@@ -82,7 +87,7 @@ class SqliteTable:
         """Return what this process has open here."""
         pool = self.pool
         if isinstance(pool, _NoPool):
-            pool = self.pool = acquire(SqlitePool, self.path, self)
+            pool = self.pool = acquire(SqlitePool, self.path, self, self._known)
         return pool
 
     def close(self) -> None:

@@ -80,7 +80,7 @@ class Block:
 
     def __enter__(self) -> None:
         table = self._table
-        pool = acquire(SqlitePool, table.path, self)
+        pool = acquire(SqlitePool, table.path, self, table.shared())
         level = None
         try:
             outer = table.level(pool)
