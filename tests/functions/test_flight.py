@@ -45,16 +45,27 @@ def test_threads_wait_for_one_computation(stash: HashStash) -> None:
 
 def test_exceptions_reach_all_threads_that_wait(stash: HashStash) -> None:
     calls: list[int] = []
+    arrived: list[int] = []
 
     def fail(x: int) -> int:
         calls.append(x)
-        time.sleep(0.2)
+        while len(arrived) < 8:
+            time.sleep(0.01)
+        time.sleep(0.5)
         raise ValueError(x)
 
     f = stash.stashed_result(fail, version=1)
+
+    def call(number: int) -> BaseException | None:
+        arrived.append(number)
+        try:
+            f(1)
+        except ValueError as exc:
+            return exc
+        return None
+
     with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(f, 1) for _ in range(8)]
-        assert {repr(job.exception()) for job in jobs} == {"ValueError(1)"}
+        assert {repr(found) for found in pool.map(call, range(8))} == {"ValueError(1)"}
     assert len(calls) == 1
     assert leases_of(f.stash) == []
 
