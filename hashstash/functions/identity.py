@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
@@ -19,6 +20,7 @@ ON_CHANGE = ("body", "deps", "ignore")
 
 _UNSAFE = re.compile(r"[^\w.<>-]", re.ASCII)
 _LONGEST = 120
+_parsing = threading.Lock()
 
 
 class Callee(NamedTuple):
@@ -145,7 +147,8 @@ def _body(function: Callable[..., Any]) -> str | tuple[Any, ...]:
     if source is None:
         code = getattr(function, "__code__", None)
         return _compiled(code) if isinstance(code, CodeType) else "builtin"
-    tree = ast.parse(source)
+    with _parsing:  # Python 3.11 miscounts its depth when threads parse at once
+        tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             first = node.body[0]

@@ -154,6 +154,7 @@ def use_no_more_descriptors(engine: Engine) -> list[str]:
 
 
 @needs_fork
+@pytest.mark.stress
 def test_no_more_descriptors(tmp_path: Path) -> None:
     engine = at(tmp_path)
     engine.put(b"key", b"old")

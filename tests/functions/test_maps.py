@@ -375,6 +375,7 @@ def test_cancel_keeps_what_is_done(make: MakeStash) -> None:
     assert stash.map(f, range(5), num_proc=1).results == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.stress
 def test_ctrl_c_stops_promptly_and_keeps_what_was_done(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -426,6 +427,7 @@ def test_an_interrupted_map_goes_on_where_it_was(make: MakeStash, tmp_path: Path
     assert notes(folder) == list(range(200))
 
 
+@pytest.mark.stress
 def test_a_map_that_is_forgotten_stops(stash: HashStash) -> None:
     import gc
 

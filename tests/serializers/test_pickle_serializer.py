@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copyreg
 import pickle
 import pickletools
 import sys
@@ -11,6 +12,14 @@ from hashstash.errors import CorruptRowError, DecodeError, SerializationError, U
 from hashstash.serializers.pickle import PickleSerializer
 
 PICKLE = PickleSerializer()
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_reducers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what a cluster library registered for every exception there is."""
+    for kind in list(copyreg.dispatch_table):
+        if issubclass(kind, BaseException):
+            monkeypatch.delitem(copyreg.dispatch_table, kind)
 
 
 class Problem(Exception):
